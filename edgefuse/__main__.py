@@ -1,0 +1,5 @@
+"""``python -m edgefuse``."""
+
+from edgefuse.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The vendor toolchains that turn an ONNX graph into something fast, and how to add one.
+
+A backend is a module of this package that satisfies :class:`Backend`, plus one line in ``BACKENDS``. It is a
+Protocol that *modules* satisfy and not a base class: there is one OpenVINO, so there is nothing to instantiate.
+The vendor's library is imported inside that one file and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from edgefuse.errors import UsageError, nearest
+from edgefuse.spec import Array, Feed, ModelSpec
+
+BACKENDS = {
+    "openvino": "edgefuse.backends.openvino",
+    "onnxruntime": "edgefuse.backends.onnxruntime",
+}
+
+
+class Runner(Protocol):
+    """A loaded model: float, quantized or compiled, whatever runs it. Not safe to call from two threads at once."""
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        """All outputs for one feed. The arrays are the caller's own copies."""
+
+    def close(self) -> None:
+        """Free the vendor's memory; a second call does nothing."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a graph is executed. ``inference_precision`` is what float operations may run in: "f32" or "bf16"."""
+
+    threads: int = 1
+    inference_precision: str = "f32"
+
+
+class Backend(Protocol):
+    def version(self) -> str:
+        """The vendor library's release, such as "2026.4.1". Raises ``MissingToolError``."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """What this machine's device can do: ``name``, ``arch``, ``precisions``."""
+
+    def compile(self, onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
+        """Write the artifact for *onnx_path* into the existing folder *out*."""
+
+    def open(self, artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
+        """Load an artifact written by :meth:`compile`. Raises ``ToolchainError``."""
+
+
+def load_backend(name: str) -> Backend:
+    """The backend module called *name*; raises ``UsageError`` for an unknown one."""
+    if name not in BACKENDS:
+        raise UsageError(f"there is no backend {name!r}", hint=nearest(name, BACKENDS))
+    return cast(Backend, importlib.import_module(BACKENDS[name]))

@@ -1,0 +1,85 @@
+"""ONNX Runtime on the CPU: the only file of the device side that imports ``onnxruntime``.
+
+Runs the float ONNX graph and the quantized one (emulated: Q and DQ as written, not fused) for the gates, and is a
+backend of its own. The artifact is the ONNX file.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgefuse.backends import Runner, Settings
+from edgefuse.errors import MissingToolError, ToolchainError
+from edgefuse.spec import Array, Feed, ModelSpec
+
+try:
+    import onnxruntime as ort
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+except ImportError as error:
+    raise MissingToolError("ONNX Runtime is not installed", hint="Install it with: pip install onnxruntime") from error
+
+ERRORS = tuple(value for value in vars(ort_errors).values() if isinstance(value, type) and issubclass(value, Exception))
+
+
+def version() -> str:
+    return str(ort.__version__)
+
+
+def capabilities() -> dict[str, Any]:
+    return {"name": platform.processor() or platform.machine(), "arch": platform.machine(),
+            "precisions": ["float", "int8"]}
+
+
+def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
+    """Copy the graph, after the library has accepted it."""
+    open_graph(onnx_path, spec, settings.threads).close()
+    shutil.copyfile(onnx_path, out / "model.onnx")
+
+
+def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:  # noqa: A001 - the Protocol's verb
+    return open_graph(artifact / "model.onnx", spec, settings.threads)
+
+
+def open_graph(onnx_path: Path, spec: ModelSpec, threads: int = 1, emulate: bool = False) -> Runner:
+    """Run an ONNX file as it is; with *emulate*, Q/DQ pairs are computed as written instead of fused into INT8
+    kernels, whose results differ from every other toolchain's (``session.disable_quant_qdq``)."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    if emulate:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    with _translated("loading the graph"):
+        session = ort.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
+    return _OrtRunner(session, spec)
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except (*ERRORS, RuntimeError) as error:
+        line = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        raise ToolchainError(f"ONNX Runtime {version()} failed while {doing}: {line.strip()[:300]}") from error
+
+
+class _OrtRunner:
+    def __init__(self, session: ort.InferenceSession, spec: ModelSpec) -> None:
+        self._session: ort.InferenceSession | None = session
+        present = {node.name for node in session.get_inputs()}
+        self._inputs = [name for name in spec.names if name in present]
+        self._outputs = list(spec.outputs)
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        if self._session is None:
+            raise ToolchainError("the model is closed", hint="Load it again with edgefuse.load(path).")
+        with _translated("running the model"):
+            results = self._session.run(self._outputs, {name: feed[name] for name in self._inputs})
+        return dict(zip(self._outputs, results))
+
+    def close(self) -> None:
+        self._session = None

@@ -1,0 +1,232 @@
+"""The bundle: everything a robot needs of one compiled model, in one folder ``NAME.edgefuse/`` or one zip of it.
+
+``docs/bundle.md`` is the specification. Written to a temporary folder and renamed at the end; every file's size and
+SHA-256 stand in the manifest and are checked at load. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefuse.backends import Settings
+from edgefuse.errors import BundleError, UsageError
+from edgefuse.spec import ModelSpec
+
+FORMAT = 1
+SUFFIX = ".edgefuse"
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+MODEL = "model.onnx"
+REPORT = "report.json"
+REPORT_HTML = "report.html"
+NO_CHECKSUM = "0" * 64
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk. ``manifest`` is its checked JSON."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @property
+    def spec(self) -> ModelSpec:
+        return ModelSpec.from_json(self.manifest["model"])
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(**self.manifest["artifact"]["settings"])
+
+    @property
+    def artifact(self) -> Path:
+        return self.path / str(self.manifest["artifact"]["path"])
+
+
+@contextmanager
+def new_bundle(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes the bundle at *path* when the block ends well, and vanishes when it does not.
+
+    An older bundle at *path* is replaced; anything else that stands there is refused.
+    """
+    _check_replaceable(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent))
+    except OSError as error:
+        raise UsageError(f"cannot write there: {error.strerror}", where=str(path), hint="Choose another -o.") from None
+    try:
+        os.chmod(work, 0o755)  # mkdtemp's 0700 would make the bundle unreadable to a robot's service account
+        yield work
+        _replace(work, path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.is_dir() and not any(path.iterdir()) or not path.exists():
+        return
+    if not (path / MANIFEST).is_file() and not (path.is_file() and zipfile.is_zipfile(path)):
+        raise UsageError("is there already and is no bundle; it is not overwritten", where=str(path),
+                         hint="Choose another -o, or remove it yourself.")
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Temporary folders of compilations of this bundle that were killed: their process is gone."""
+    for folder in path.parent.glob(f".{path.name}-*-*"):
+        pid = folder.name.removeprefix(f".{path.name}-").split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace(work: Path, path: Path) -> None:
+    """Rename *work* to *path*; an older bundle (also one that appears meanwhile) is moved aside first."""
+    aside = work.with_name(f"{work.name}-old")
+    for _ in range(10):
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+        try:
+            work.rename(path)
+            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    else:
+        aside.unlink(missing_ok=True)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest last: it names size and SHA-256 of every other file in *folder*."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    listed = {path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+              for path in files}
+    path = folder / MANIFEST
+    write_json(path, {"format": FORMAT, **manifest, "files": listed, "checksum": NO_CHECKSUM})
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(NO_CHECKSUM, manifest_checksum(text)), encoding="utf-8")
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def pack(folder: Path, out: Path) -> None:
+    """The single-file form: a zip whose members are the bundle's files."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+                archive.write(path, path.relative_to(folder).as_posix())
+        part.rename(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[Bundle]:
+    """The verified bundle at *path*, folder or zip (which is unpacked to a temporary folder for the block)."""
+    if not path.exists():
+        raise BundleError("there is no such bundle", where=str(path))
+    if path.is_dir():
+        yield verify(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
+        _unpack(path, Path(folder))
+        yield verify(Path(folder), shown=path)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                target = (folder / info.filename).resolve()
+                if not target.is_relative_to(folder.resolve()):
+                    raise BundleError(f"the file {info.filename!r} points outside the bundle", where=str(path))
+                archive.extract(info, folder)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise BundleError(f"is not a bundle: neither a folder nor a readable zip ({error})", where=str(path)) from None
+
+
+def verify(folder: Path, shown: Path | None = None) -> Bundle:
+    """Check format, completeness, sizes and hashes; raises :class:`BundleError` that names the file."""
+    where = str(shown or folder)
+    manifest = _read_manifest(folder, where)
+    files: dict[str, Any] = manifest["files"]
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {MANIFEST}
+    for name in sorted(present - files.keys()):
+        raise BundleError(f"holds {name!r}, which the manifest does not name", where=where, hint="Remove it.")
+    for name, listed in files.items():
+        _verify_file(folder, name, listed, where)
+    return Bundle(folder, manifest)
+
+
+def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"has no {MANIFEST}, so it is not a bundle", where=where,
+                          hint="Make one with: edgefuse compile MODEL --target host")
+    damaged = BundleError("the manifest is damaged", where=where, hint="Copy or compile the bundle again.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        found, stored = manifest["format"], manifest["checksum"]
+    except (ValueError, KeyError, TypeError, OSError):
+        raise damaged from None
+    if found != FORMAT:
+        raise BundleError(f"has format {found!r}; this version reads format {FORMAT}", where=where,
+                          hint="Compile the model again, or install the EdgeFuse version that wrote it.")
+    if stored != manifest_checksum(text):
+        raise BundleError("the manifest was changed after it was written", where=where,
+                          hint="Copy or compile the bundle again.")
+    try:
+        ModelSpec.from_json(manifest["model"])
+        Settings(**manifest["artifact"]["settings"])
+    except (KeyError, TypeError, ValueError):
+        raise damaged from None
+    return dict(manifest)
+
+
+def manifest_checksum(text: str) -> str:
+    """SHA-256 of the manifest's text with the checksum's own 64 digits replaced by zeros: every byte counts."""
+    zeroed = re.sub(r'("checksum": ")[0-9a-f]{64}(")', rf"\g<1>{NO_CHECKSUM}\g<2>", text)
+    return hashlib.sha256(zeroed.encode()).hexdigest()
+
+
+def _verify_file(folder: Path, name: str, listed: dict[str, Any], where: str) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
+        raise BundleError(f"the file {name!r} points outside the bundle", where=where)
+    if not path.is_file():
+        raise BundleError(f"the file {name!r} is missing", where=where, hint="Copy or compile the bundle again.")
+    size = path.stat().st_size
+    if size != listed["size_bytes"]:
+        raise BundleError(f"{name!r} has {size} bytes; the manifest says {listed['size_bytes']}", where=where,
+                          hint="The copy is incomplete. Copy or compile the bundle again.")
+    if sha256(path) != listed["sha256"]:
+        raise BundleError(f"{name!r} was changed after it was written (SHA-256 differs)", where=where,
+                          hint="Copy or compile the bundle again.")

@@ -1,0 +1,96 @@
+"""Running a function in a process of its own, so that a vendor library that dies or hangs does not take us with it.
+
+    result = call("edgefuse.backends.openvino:probe", {"path": "…"}, timeout_s=600)
+
+Arguments and result are JSON (no pickle). What the child prints goes to a log. Standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgefuse import errors
+from edgefuse.errors import CrashError, EdgeFuseError, ToolchainError
+
+TIMEOUT_S = 1800.0
+
+
+def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
+    """The JSON result of ``module:function(**arguments)``, run in a fresh interpreter.
+
+    *what* says for people what the child does. Raises :class:`CrashError` when it dies or outlives *timeout_s*, and
+    whatever :class:`EdgeFuseError` the function raised.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
+        answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
+        code = _run([function, str(answer)], json.dumps(arguments), log, what, timeout_s)
+        if not answer.exists():
+            raise _crash(code, what, log)
+        result = json.loads(answer.read_text(encoding="utf-8"))
+    if "error" in result:
+        kind = getattr(errors, result["error"], ToolchainError)
+        raise kind(result["what"], where=result["where"], hint=result["hint"])
+    return result["value"]
+
+
+def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: float) -> int:
+    package_root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")]))
+    with log.open("wb") as stream:
+        child = subprocess.Popen([sys.executable, "-m", "edgefuse.child", *arguments], stdin=subprocess.PIPE,
+                                 stdout=stream, stderr=stream, env={**os.environ, "PYTHONPATH": path},
+                                 start_new_session=True)
+        try:
+            child.communicate(given.encode(), timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise CrashError(f"{what} did not finish within {timeout_s:g} s", hint=_advice()) from None
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+    return child.returncode
+
+
+def _crash(code: int, what: str, log: Path) -> CrashError:
+    if code < 0:
+        name = signal.Signals(-code).name
+        how = f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    else:
+        how = f"ended with exit code {code}"
+    last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-1:]
+    said = f"; it last said: {last[0].strip()[:200]}" if last else ""
+    return CrashError(f"{what} {how}{said}", hint=_advice())
+
+
+def _advice() -> str:
+    return ("The vendor's library failed on this graph. Try --precision float, or another version of the library "
+            "(edgefuse doctor shows which one is installed).")
+
+
+def main() -> None:
+    """The child's side: read arguments, call, write the answer."""
+    target, answer = sys.argv[1], Path(sys.argv[2])
+    module, _, function = target.partition(":")
+    arguments = json.load(sys.stdin)
+    try:
+        result = {"value": getattr(importlib.import_module(module), function)(**arguments)}
+    except EdgeFuseError as error:
+        result = {"error": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
+    temporary = answer.with_suffix(".part")
+    temporary.write_text(json.dumps(result), encoding="utf-8")
+    temporary.rename(answer)
+    # A vendor library that crashes while it is being unloaded has already answered.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

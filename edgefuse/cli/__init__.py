@@ -1,0 +1,97 @@
+"""The command line: ``edgefuse VERB``. Parses, calls the library, prints, exits; decides nothing else.
+
+Each verb is a module of this package, imported only when it is used, so that ``edgefuse --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+
+import click
+
+from edgefuse.errors import EdgeFuseError, nearest
+from edgefuse.version import __version__
+
+COMMANDS = {
+    "compile": "Compile a model for a device, prove it, and write a bundle.",
+    "check": "Judge a bundle again on this machine.",
+    "inspect": "Show what is in a bundle or a model file.",
+    "run": "Run a bundle once on a feed.",
+    "doctor": "Say what is installed here, what is missing, and the cure.",
+    "devices": "List the targets, or show one.",
+    "recipes": "List the recipes that ship with EdgeFuse.",
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are modules, loaded by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"edgefuse.cli.{name}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"there is no command {args[0]!r}. {nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgefuse")
+def app() -> None:
+    """Compile multi-sensor fusion models for edge devices, with proof that they are still accurate."""
+
+
+def main() -> None:
+    """Run the command line; every way out has its exit code (DESIGN §5)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.UsageError as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; nothing was written", "", "")
+        code = 130
+    except EdgeFuseError as error:
+        _say(error.what, error.where, error.hint)
+        code = error.exit_code
+    except BrokenPipeError:
+        # The reader (head, less) has gone: not an error, and Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        _say(f"{error.strerror or error}", str(error.filename or ""), "Check the disk's space and permissions.")
+        code = 5
+    except Exception:  # the boundary: what reaches it is a defect of EdgeFuse, and is shown whole
+        traceback.print_exc()
+        _say("this is a defect of EdgeFuse; please report it with the lines above", "", "")
+        code = 70
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(what: str, where: str, hint: str) -> None:
+    place = f"{where}: " if where else ""
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {place}{what}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)

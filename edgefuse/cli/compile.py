@@ -1,0 +1,119 @@
+"""``edgefuse compile``: flags into a request, the report onto the screen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgefuse.bundle import SUFFIX
+from edgefuse.device import load_device
+from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
+from edgefuse.progress import Steps
+from edgefuse.recipe import Recipe, find_recipe, parse_limit, parse_milliseconds, read_recipe
+from edgefuse.spec import parse_input_flag
+from edgefuse.verdict import Verdict
+
+if TYPE_CHECKING:
+    from edgefuse.compile import Request
+
+
+@click.command("compile")
+@click.argument("model")
+@click.option("--target", default="host", show_default=True, help="Device to compile for (see: edgefuse devices).")
+@click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Real samples: an .npz file or a folder of them.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Bundle to write [default: NAME{SUFFIX}].")
+@click.option("--precision", default="auto", show_default=True,
+              type=click.Choice(["auto", "float", "bf16", "int8", "int8+bf16"]),
+              help="auto: the fastest that stays within the limit, by measurement.")
+@click.option("--max-drop", help='Accuracy that may be lost: "1%" (relative) or "0.5pt" (absolute).')
+@click.option("--max-latency", help='Limit on p90 of one call, such as "5ms".')
+@click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE[:MODALITY]]",
+              help="Describe an input without a recipe, such as image:1x3x224x224:float32:image.")
+@click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
+def command(model: str, target: str, recipe_name: str | None, calibration: Path | None, output: Path | None,
+            precision: str, max_drop: str | None, max_latency: str | None, inputs: tuple[str, ...], trust: bool,
+            as_json: bool, quiet: bool) -> None:
+    """Compile MODEL for a device, prove that it is still accurate, and write a bundle.
+
+    MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module) or a recipe (a folder or a name).
+
+    \b
+    edgefuse compile digits
+    edgefuse compile policy.pt2 --target intel-cpu --calibration samples/
+    """
+    recipe, path = _resolve(model, recipe_name)
+    recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
+    device = load_device(target)
+    compile_module = _import_compiler()
+    request: Request = compile_module.Request(path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"),
+                                              precision, trust)
+    steps = Steps(quiet=quiet)
+    if not quiet:
+        click.echo(f"Compiling {recipe.name} for {device.name} ({device.backend})", err=True)
+    report = compile_module.compile_model(request, steps)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        from edgefuse.report.text import print_report
+
+        print_report(report, request.out)
+    sys.exit(Verdict(report["verdict"]).exit_code)
+
+
+def _import_compiler():  # type: ignore[no-untyped-def]
+    """The heavy half (torch, onnx …), only when it is needed and with a cure when it is missing."""
+    try:
+        from edgefuse import compile as compiler
+    except ImportError as error:
+        raise MissingToolError(f"compiling needs the package {error.name!r}, which is not installed",
+                               hint="Install it with: pip install 'edgefuse[compile]'") from error
+    return compiler
+
+
+def _resolve(model: str, recipe_name: str | None) -> tuple[Recipe, Path]:
+    """The recipe and the model file that MODEL and --recipe mean."""
+    if recipe_name is not None:
+        found = find_recipe(recipe_name)
+        if found is None:
+            raise UsageError(f"there is no recipe {recipe_name!r}", where="--recipe",
+                             hint="Give a TOML file, a folder with recipe.toml, or a name from: edgefuse recipes")
+        return read_recipe(found), Path(model)
+    recipe_file = find_recipe(model)
+    if recipe_file is not None:
+        recipe = read_recipe(recipe_file)
+        path = recipe.model.path or recipe.model.weights
+        if path is None:
+            raise RecipeError("names no model", where=f"{recipe_file}: model",
+                              hint='Add path = "model.pt2", or factory = "model.py:build" and weights = "weights.pt".')
+        return recipe, path
+    path = Path(model)
+    if not path.exists():
+        raise ModelError("there is no such model file or recipe", where=model,
+                         hint="Recipes that ship with EdgeFuse: edgefuse recipes")
+    name = "".join(char if char.isalnum() or char in "._-" else "-" for char in path.stem).lstrip("._-") or "model"
+    return Recipe(name=name, folder=path.resolve().parent), path
+
+
+def _merge_flags(recipe: Recipe, calibration: Path | None, max_drop: str | None, max_latency: str | None,
+                 inputs: tuple[str, ...]) -> Recipe:
+    """A flag beats the recipe."""
+    if calibration is not None:
+        recipe = replace(recipe, calibration=replace(recipe.calibration, path=calibration))
+    if max_drop is not None:
+        recipe = replace(recipe, accuracy=replace(recipe.accuracy, max_drop=parse_limit(max_drop)))
+    if max_latency is not None:
+        recipe = replace(recipe, latency=replace(recipe.latency, p90_ms=parse_milliseconds(max_latency)))
+    if inputs:
+        specs = tuple(parse_input_flag(text) for text in inputs)
+        if len({spec.name for spec in specs}) < len(specs):
+            raise UsageError("--input names the same input twice")
+        recipe = replace(recipe, inputs=specs)
+    return recipe

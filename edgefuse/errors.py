@@ -1,0 +1,100 @@
+"""Every error that EdgeFuse raises on purpose, drawn once.
+
+    EdgeFuseError
+    ├── UsageError              2   the command line or a call is wrong
+    ├── InputError              4   a file that the user gave is wrong
+    │   ├── ModelError              the model file, or what is in it
+    │   │   └── UntrustedError      it would run its author's code: needs --trust
+    │   ├── RecipeError             the recipe or the device profile
+    │   ├── CalibrationError        the calibration set
+    │   ├── FeedError               the arrays of one call
+    │   └── BundleError             the bundle: missing, damaged, of another format
+    └── ToolchainError          5   a vendor library or the device
+        ├── MissingToolError        a package is not installed
+        ├── CrashError              a vendor library died or hung
+        └── DeviceMismatchError     made for another device or another version
+
+The number is the exit code. A message says what is wrong (actual and expected); ``where`` names the file and key,
+tensor or node; ``hint`` says what to do. Imports nothing: every module may use it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgeFuseError(Exception):
+    """Base of all errors meant for a person; ``str()`` holds all three parts, ready to print."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        where = f"{self.where}: " if self.where else ""
+        hint = f"\n{self.hint}" if self.hint else ""
+        return f"{where}{self.what}{hint}"
+
+
+class UsageError(EdgeFuseError):
+    exit_code = 2
+
+
+class InputError(EdgeFuseError):
+    exit_code = 4
+
+
+class ModelError(InputError):
+    """The model file cannot be read, exported or trusted to give one answer."""
+
+
+class UntrustedError(ModelError):
+    """Loading the file would run code that it carries."""
+
+
+class RecipeError(InputError):
+    """A recipe or a device profile is wrong."""
+
+
+class CalibrationError(InputError):
+    """The calibration set does not fit the model."""
+
+
+class FeedError(InputError):
+    """The arrays of one call do not fit the model."""
+
+
+class BundleError(InputError):
+    """The bundle is missing, damaged or of a format that this version does not read."""
+
+
+class ToolchainError(EdgeFuseError):
+    """A vendor library refused or failed."""
+
+    exit_code = 5
+
+
+class MissingToolError(ToolchainError):
+    """A package that this step needs is not installed."""
+
+
+class CrashError(ToolchainError):
+    """A vendor library died (signal) or did not come back (time limit)."""
+
+
+class DeviceMismatchError(ToolchainError):
+    """The bundle was made for another device, toolchain version or instruction set."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest of *known*, or lists them all; never acts on the guess."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(names)}." if names else ""

@@ -1,0 +1,94 @@
+"""Latency of runners, measured in turns so that a drifting machine hits all of them alike. Numpy only.
+
+Sequential runs on a shared machine differ from themselves by 60 % at p99; interleaved ones by 2 % at p90. The same
+runner is therefore also measured against itself (an A/A canary): where even that differs, the machine is too noisy
+for a verdict.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgefuse.backends import Runner
+from edgefuse.noninferiority import Z95
+from edgefuse.spec import Feed
+from edgefuse.verdict import Verdict
+
+WARMUP_RUNS = 20
+MIN_RUNS = 64  # MLPerf's early-stopping floor for p90
+MIN_RUNS_P99 = 662  # and for p99
+CANARY_TOLERANCE = 0.10
+"""How far the p90 of a runner may differ from itself, interleaved, before the machine counts as too noisy."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call, from numpy arrays in to numpy arrays out."""
+
+    samples_ms: NDArray[np.float64]
+    warmup: int
+
+    def percentile(self, q: float) -> float:
+        return float(np.percentile(self.samples_ms, q))
+
+    def p90_interval(self) -> tuple[float, float]:
+        """95 % interval of p90 from order statistics (binomial, normal approximation)."""
+        ordered, n = np.sort(self.samples_ms), len(self.samples_ms)
+        spread = Z95 * math.sqrt(n * 0.9 * 0.1)
+        low, high = math.floor(n * 0.9 - spread), math.ceil(n * 0.9 + spread)
+        return float(ordered[max(low, 0)]), float(ordered[min(high, n - 1)])
+
+    def to_json(self) -> dict[str, Any]:
+        runs = len(self.samples_ms)
+        found = {"p50_ms": self.percentile(50), "p90_ms": self.percentile(90), "p99_ms": None,
+                 "max_ms": float(self.samples_ms.max()), "runs": runs, "warmup": self.warmup}
+        if runs >= MIN_RUNS_P99:
+            return {**found, "p99_ms": self.percentile(99)}
+        return {**found, "p99_reason": f"needs {MIN_RUNS_P99} runs, had {runs}"}
+
+
+def measure(runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: float = 5.0, max_runs: int = 1000
+            ) -> dict[str, Latency]:
+    """Call every runner in turn, in a fresh random order each round, for about *budget_s* seconds.
+
+    At least 64 rounds are made, however slow the runners. *feeds* are taken round robin.
+    """
+    order, shuffle = list(runners), random.Random(0)
+    for index in range(WARMUP_RUNS):
+        for name in order:
+            runners[name](feeds[index % len(feeds)])
+    taken: dict[str, list[float]] = {name: [] for name in order}
+    deadline = time.perf_counter() + budget_s
+    for index in range(max_runs):
+        if index >= MIN_RUNS and time.perf_counter() > deadline:
+            break
+        shuffle.shuffle(order)
+        feed = feeds[index % len(feeds)]
+        for name in order:
+            start = time.perf_counter_ns()
+            runners[name](feed)
+            taken[name].append((time.perf_counter_ns() - start) / 1e6)
+    return {name: Latency(np.array(values), WARMUP_RUNS) for name, values in taken.items()}
+
+
+def canary_ratio(first: Latency, second: Latency) -> float:
+    """p90 of a runner over p90 of the same runner, measured in the same rounds: 1 on a quiet machine."""
+    return first.percentile(90) / second.percentile(90)
+
+
+def judge_p90(found: Latency, limit_ms: float, canary: float) -> Verdict:
+    """Pass when p90's interval lies within the limit, fail when beyond, inconclusive between or on a noisy machine."""
+    low, high = found.p90_interval()
+    if abs(canary - 1) > CANARY_TOLERANCE:
+        return Verdict.INCONCLUSIVE
+    if high <= limit_ms:
+        return Verdict.PASS
+    return Verdict.FAIL if low > limit_ms else Verdict.INCONCLUSIVE

@@ -1,0 +1,87 @@
+"""How good one answer is. Numpy only.
+
+A metric scores one sample; its value over a set is the mean of the scores. Custom ones are plain functions in the
+user's file, named ``file.py:function`` in the recipe: ``function(output, label) -> float``, more is better unless the
+function has the attribute ``higher_is_better = False``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgefuse.errors import RecipeError, nearest
+from edgefuse.spec import Array
+
+SQNR = "sqnr"
+"""The metric of a recipe that names none: fidelity to the float model in dB, which needs no labels."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``score(output, label)`` for one sample; ``binary`` scores are 0 or 1, ``classes`` may do without labels."""
+
+    name: str
+    score: Callable[[Array, Array], float]
+    higher_is_better: bool = True
+    binary: bool = False
+
+
+def top1(output: Array, label: Array) -> float:
+    """1 where the largest of the last axis is the label; *output* (…, classes), *label* integer (…)."""
+    return float(np.mean(output.argmax(axis=-1).reshape(-1) == np.asarray(label).reshape(-1)))
+
+
+def top5(output: Array, label: Array) -> float:
+    """1 where the label is among the five largest of the last axis."""
+    best = np.argsort(output, axis=-1)[..., -5:].reshape(-1, min(5, output.shape[-1]))
+    return float(np.mean((best == np.asarray(label).reshape(-1, 1)).any(axis=1)))
+
+
+def mae(output: Array, label: Array) -> float:
+    """Mean absolute error, in the label's unit."""
+    return float(np.mean(np.abs(output.astype(np.float64).reshape(-1) - np.asarray(label, np.float64).reshape(-1))))
+
+
+def mse(output: Array, label: Array) -> float:
+    """Mean squared error, in the label's unit squared."""
+    return float(np.mean((output.astype(np.float64).reshape(-1) - np.asarray(label, np.float64).reshape(-1)) ** 2))
+
+
+METRICS = {
+    "top1": Metric("top1", top1, binary=True),
+    "top5": Metric("top5", top5, binary=True),
+    "mae": Metric("mae", mae, higher_is_better=False),
+    "mse": Metric("mse", mse, higher_is_better=False),
+}
+
+
+def load_metric(name: str, folder: Path) -> Metric:
+    """The metric called *name*, or the function in the user's file, whose path starts from *folder*."""
+    if name in METRICS:
+        return METRICS[name]
+    file, separator, function = name.rpartition(":")
+    if not separator:
+        raise RecipeError(f"there is no metric {name!r}", where="accuracy.metric", hint=nearest(name, [*METRICS, SQNR]))
+    score = _load_function(folder / file, function)
+    return Metric(name, score, bool(getattr(score, "higher_is_better", True)))
+
+
+def _load_function(path: Path, name: str) -> Callable[[Array, Array], float]:
+    spec = importlib.util.spec_from_file_location(f"edgefuse_metric_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RecipeError("there is no such Python file", where=f"accuracy.metric: {path}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code: any error is theirs, and is told as such
+        raise RecipeError(f"cannot be imported: {type(error).__name__}: {error}", where=str(path)) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise RecipeError(f"has no function {name!r}", where=str(path), hint=nearest(name, functions))
+    return function  # type: ignore[no-any-return]

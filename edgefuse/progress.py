@@ -1,0 +1,57 @@
+"""What a person sees while EdgeFuse works: one line a step, with its time, on stderr.
+
+    with steps.step("Quantizing") as step:
+        …
+        step.note("20 of 20 operations in INT8")
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Step:
+    name: str
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Something worth a few words behind the step's line."""
+        self.notes.append(text)
+
+
+@dataclass
+class Steps:
+    """The steps of one command and how long each took; ``quiet`` keeps the record and prints nothing."""
+
+    quiet: bool = False
+    done: list[Step] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        step, start = Step(name), time.perf_counter()
+        with self._spinner(name):
+            yield step
+        step.seconds = time.perf_counter() - start
+        self.done.append(step)
+        self._print(step)
+
+    @contextmanager
+    def _spinner(self, name: str) -> Iterator[None]:
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        from rich.console import Console  # 40 ms that a robot's import of this module need not pay
+
+        with Console(stderr=True).status(f"{name} …"):
+            yield
+
+    def _print(self, step: Step) -> None:
+        if not self.quiet:
+            notes = f"  {'; '.join(step.notes)}" if step.notes else ""
+            print(f"  {step.name:<24}{step.seconds:7.1f} s{notes}", file=sys.stderr, flush=True)

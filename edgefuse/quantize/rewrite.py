@@ -1,0 +1,127 @@
+"""Writing Q/DQ nodes into the graph: int8 weights with their DequantizeLinear, and Q→DQ on the data inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edgefuse.quantize.graph import Graph
+from edgefuse.quantize.observe import Range
+from edgefuse.quantize.placement import Weighted
+from edgefuse.spec import Array
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization of one tensor: ``real = scale * (integer - zero_point)``."""
+
+    scale: float
+    zero_point: int
+    dtype: type[np.signedinteger] | type[np.unsignedinteger]  # type: ignore[type-arg]
+
+
+def activation_quantization(found: Range) -> Quantization:
+    """uint8 over the observed range, widened to hold 0 so that padding and ReLU's zero are exact.
+
+    scale = (high - low) / 255, zero point = round(-low / scale) (Jacob et al. 2018, arXiv:1712.05877, eq. 1–3).
+    """
+    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    scale = max((high - low) / 255, float(np.finfo(np.float32).tiny) * 256)
+    return Quantization(scale, int(np.clip(round(-low / scale), 0, 255)), np.uint8)
+
+
+def weight_quantization(weight: Array, axis: int) -> tuple[Array, Array]:
+    """int8 weights in ±127 and one float32 scale per channel of *axis*: scale = max|w| / 127 (symmetric)."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    peak = np.abs(weight).max(axis=others, keepdims=True).astype(np.float64)
+    scale = np.where(peak > 0, peak / 127, 1.0)
+    integers = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
+    return integers, scale.reshape(-1).astype(np.float32)
+
+
+def insert_qdq(graph: Graph, chosen: Sequence[Weighted], ranges: Mapping[str, Range]) -> onnx.ModelProto:
+    """A copy of the graph's model in which the *chosen* operations read int8 through Q/DQ nodes."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    writer = _Writer(model)
+    nodes = {tuple(node.output): node for node in model.graph.node}
+    for item in chosen:
+        node = nodes[tuple(item.node.output)]
+        node.input[0] = writer.data(item.data, activation_quantization(ranges[item.data]))
+        node.input[1] = writer.weight(item.weight, item.axis)
+    return writer.finish()
+
+
+class _Writer:
+    """Collects the new nodes and initializers of one rewrite; a tensor is quantized once, however often it is read."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.done: dict[str, str] = {}
+        self.before: dict[str, list[onnx.NodeProto]] = {}
+        self.first: list[onnx.NodeProto] = []
+
+    def constant(self, name: str, value: Array) -> str:
+        self.model.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def data(self, tensor: str, how: Quantization) -> str:
+        if tensor in self.done:
+            return self.done[tensor]
+        scale = self.constant(f"{tensor}.scale", np.array(how.scale, np.float32))
+        zero = self.constant(f"{tensor}.zero_point", np.array(how.zero_point, how.dtype))
+        self.before[tensor] = [
+            helper.make_node("QuantizeLinear", [tensor, scale, zero], [f"{tensor}.q"], name=f"{tensor}.Q"),
+            helper.make_node("DequantizeLinear", [f"{tensor}.q", scale, zero], [f"{tensor}.dq"], name=f"{tensor}.DQ"),
+        ]
+        self.done[tensor] = f"{tensor}.dq"
+        return self.done[tensor]
+
+    def weight(self, tensor: str, axis: int) -> str:
+        key = f"{tensor}@{axis}"
+        if key in self.done:
+            return self.done[key]
+        integers, scale = weight_quantization(np.asarray(numpy_helper.to_array(self.weights[tensor])), axis)
+        prefix = tensor if tensor not in self.done else key
+        quantized = self.constant(f"{prefix}.q", integers)
+        inputs = [quantized, self.constant(f"{prefix}.scale", scale),
+                  self.constant(f"{prefix}.zero_point", np.zeros_like(scale, np.int8))]
+        self.first.append(helper.make_node("DequantizeLinear", inputs, [f"{prefix}.dq"], name=f"{prefix}.DQ", axis=axis))
+        self.done[key] = f"{prefix}.dq"
+        return self.done[key]
+
+    def finish(self) -> onnx.ModelProto:
+        """Nodes in topological order, float weights that nobody reads dropped."""
+        graph = self.model.graph
+        ordered = list(self.first)
+        for value in graph.input:
+            ordered.extend(self.before.get(value.name, ()))
+        for node in graph.node:
+            ordered.append(node)
+            for name in node.output:
+                ordered.extend(self.before.get(name, ()))
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+        del graph.node[:]
+        graph.node.extend(kept)
+        _drop_unused(graph)
+        return self.model
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    read |= {name for node in graph.node for attr in node.attribute for name in _captured(attr)}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _captured(attr: onnx.AttributeProto) -> set[str]:
+    """Names that the body of an If, Loop or Scan may read from outside."""
+    bodies = [attr.g] if attr.HasField("g") else list(attr.graphs)
+    return {name for body in bodies for node in body.node
+            for name in [*node.input, *(n for inner in node.attribute for n in _captured(inner))]}

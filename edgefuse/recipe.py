@@ -1,0 +1,206 @@
+"""The recipe: what a model is, where its calibration data lie and how good it must stay.
+
+A TOML file, read once into frozen values. Unknown keys are errors. Standard library and numpy only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgefuse.errors import RecipeError, UsageError, nearest
+from edgefuse.resources import shipped_names
+from edgefuse.spec import TensorSpec, make_tensor_spec
+from edgefuse.tables import check_keys, read_toml, subtable, typed
+
+INPUT_KEYS = ("shape", "dtype", "modality", "stream", "rate_hz")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much of the metric may be lost: a fraction of the reference's value, or an absolute amount."""
+
+    value: float
+    relative: bool
+
+    def absolute(self, reference: float) -> float:
+        """The permitted drop in units of the metric, given the reference's value."""
+        return self.value * abs(reference) if self.relative else self.value
+
+    def __str__(self) -> str:
+        return f"{self.value * 100:g}%" if self.relative else f"{self.value * 100:g}pt"
+
+
+DEFAULT_LIMIT = Limit(0.01, relative=True)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where the module comes from: a file alone, or a factory ``file.py:function`` and a state_dict."""
+
+    path: Path | None = None
+    factory: str | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationSource:
+    """``samples`` calibrate; at most ``golden`` others (all, by default) are held out for the verdict."""
+
+    path: Path | None = None
+    samples: int = 256
+    golden: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """``metric`` is a name of :mod:`edgefuse.metrics` or ``file.py:function``; "sqnr" needs no labels."""
+
+    metric: str = "sqnr"
+    output: str | None = None
+    label: str | None = None
+    max_drop: Limit = DEFAULT_LIMIT
+    min_sqnr_db: float = 30.0
+
+
+@dataclass(frozen=True)
+class LatencyLimit:
+    p90_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything a recipe file says. ``folder`` is what its relative paths start from."""
+
+    name: str
+    folder: Path
+    model: ModelSource = field(default_factory=ModelSource)
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[str, ...] = ()
+    calibration: CalibrationSource = field(default_factory=CalibrationSource)
+    accuracy: Accuracy = field(default_factory=Accuracy)
+    latency: LatencyLimit = field(default_factory=LatencyLimit)
+
+
+def parse_limit(text: str) -> Limit:
+    """``"1%"`` is relative to the reference, ``"0.5pt"`` is absolute (percentage points of the metric)."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|pt)\s*", text)
+    if not match:
+        raise UsageError(f"{text!r} is not a limit", hint='Write "1%" (relative) or "0.5pt" (absolute points).')
+    return Limit(float(match[1]) / 100, relative=match[2] == "%")
+
+
+def parse_milliseconds(text: str) -> float:
+    """``"5ms"``, ``"800us"`` or ``"0.1s"`` in milliseconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s)\s*", text)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is not a duration", hint='Write "5ms", "800us" or "0.1s".')
+    return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
+
+
+def find_recipe(name: str) -> Path | None:
+    """The recipe file meant by *name*: a TOML file, a folder that holds ``recipe.toml``, or a shipped name."""
+    path = Path(name)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    if (path / "recipe.toml").is_file():
+        return path / "recipe.toml"
+    if path.exists() or path.name != name:
+        return None
+    return shipped_names("recipes", "*/recipe.toml").get(name)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The checked recipe in *path*; raises :class:`RecipeError`."""
+    table, where, folder = read_toml(path), str(path), path.resolve().parent
+    check_keys(table, ("name", "model", "inputs", "outputs", "calibration", "accuracy", "latency"), where)
+    return Recipe(
+        name=_check_name(typed(table, "name", str, folder.name, where), where),
+        folder=folder,
+        model=_read_model(subtable(table, "model", where), folder, f"{where}: model"),
+        inputs=_read_inputs(subtable(table, "inputs", where), f"{where}: inputs"),
+        outputs=_read_outputs(subtable(table, "outputs", where), f"{where}: outputs"),
+        calibration=_read_calibration(subtable(table, "calibration", where), folder, f"{where}: calibration"),
+        accuracy=_read_accuracy(subtable(table, "accuracy", where), f"{where}: accuracy"),
+        latency=_read_latency(subtable(table, "latency", where), f"{where}: latency"),
+    )
+
+
+def _check_name(name: str, where: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise RecipeError(f"name is {name!r}; expected letters, digits, '.', '_' and '-' (it names the bundle)",
+                          where=where)
+    return name
+
+
+def _read_model(table: Mapping[str, Any], folder: Path, where: str) -> ModelSource:
+    check_keys(table, ("path", "factory", "weights"), where)
+    path, factory = typed(table, "path", str, None, where), typed(table, "factory", str, None, where)
+    weights = typed(table, "weights", str, None, where)
+    if factory and path:
+        raise RecipeError("has both 'path' and 'factory'", where=where,
+                          hint="'path' names a file that holds the module; 'factory' builds it. Keep one.")
+    if factory and not re.fullmatch(r".+\.py:\w+", factory):
+        raise RecipeError(f"factory is {factory!r}", where=where, hint='Expected "FILE.py:FUNCTION".')
+    return ModelSource(folder / path if path else None, factory, folder / weights if weights else None)
+
+
+def _read_inputs(table: Mapping[str, Any], where: str) -> tuple[TensorSpec, ...]:
+    for name, keys in table.items():
+        if not isinstance(keys, dict):
+            raise RecipeError(f"{name!r} is {keys!r}; expected a table", where=where, hint=f"Write [inputs.{name}].")
+        check_keys(keys, INPUT_KEYS, f"{where}.{name}")
+    return tuple(make_tensor_spec(name, keys, f"{where}.{name}") for name, keys in table.items())
+
+
+def _read_outputs(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    for name, keys in table.items():
+        check_keys(keys if isinstance(keys, dict) else {"": 0}, (), f"{where}.{name}")
+    return tuple(table)
+
+
+def _read_calibration(table: Mapping[str, Any], folder: Path, where: str) -> CalibrationSource:
+    check_keys(table, ("path", "samples", "golden", "seed"), where)
+    path = typed(table, "path", str, None, where)
+    samples, golden = typed(table, "samples", int, 256, where), typed(table, "golden", int, None, where)
+    for key, count in (("samples", samples), ("golden", golden)):
+        if count is not None and count < 1:
+            raise RecipeError(f"{key} is {count}; expected at least 1", where=where)
+    return CalibrationSource(folder / path if path else None, samples, golden, typed(table, "seed", int, 0, where))
+
+
+def _read_accuracy(table: Mapping[str, Any], where: str) -> Accuracy:
+    check_keys(table, ("metric", "output", "label", "max_drop", "min_sqnr_db"), where)
+    limit = typed(table, "max_drop", str, None, where)
+    try:
+        max_drop = parse_limit(limit) if limit else DEFAULT_LIMIT
+    except UsageError as error:
+        raise RecipeError(error.what, where=f"{where}.max_drop", hint=error.hint) from None
+    return Accuracy(
+        metric=typed(table, "metric", str, "sqnr", where),
+        output=typed(table, "output", str, None, where),
+        label=typed(table, "label", str, None, where),
+        max_drop=max_drop,
+        min_sqnr_db=typed(table, "min_sqnr_db", float, 30.0, where),
+    )
+
+
+def _read_latency(table: Mapping[str, Any], where: str) -> LatencyLimit:
+    check_keys(table, ("p90_ms",), where)
+    p90_ms = typed(table, "p90_ms", float, None, where)
+    if p90_ms is not None and p90_ms <= 0:
+        raise RecipeError(f"p90_ms is {p90_ms}; expected a positive number of milliseconds", where=where)
+    return LatencyLimit(p90_ms)
+
+
+def check_output_names(recipe: Recipe, outputs: tuple[str, ...]) -> None:
+    """The recipe's outputs and its metric's output must be among the model's."""
+    wanted = [*recipe.outputs, *([recipe.accuracy.output] if recipe.accuracy.output else [])]
+    for name in wanted:
+        if name not in outputs:
+            raise RecipeError(f"the model has no output {name!r}", where=str(recipe.folder / "recipe.toml"),
+                              hint=nearest(name, outputs))
