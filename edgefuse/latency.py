@@ -46,10 +46,15 @@ class Latency:
         low, high = math.floor(n * 0.9 - spread), math.ceil(n * 0.9 + spread)
         return float(ordered[max(low, 0)]), float(ordered[min(high, n - 1)])
 
+    def quantiles_ms(self) -> list[float]:
+        """The whole distribution, for drawing it: quantiles 0, 1, … 100 %, to five significant digits."""
+        return [float(f"{value:.5g}") for value in np.percentile(self.samples_ms, np.arange(101))]
+
     def to_json(self) -> dict[str, Any]:
         runs = len(self.samples_ms)
         found = {"p50_ms": self.percentile(50), "p90_ms": self.percentile(90), "p99_ms": None,
-                 "max_ms": float(self.samples_ms.max()), "runs": runs, "warmup": self.warmup}
+                 "max_ms": float(self.samples_ms.max()), "runs": runs, "warmup": self.warmup,
+                 "quantiles_ms": self.quantiles_ms()}
         if runs >= MIN_RUNS_P99:
             return {**found, "p99_ms": self.percentile(99)}
         return {**found, "p99_reason": f"needs {MIN_RUNS_P99} runs, had {runs}"}

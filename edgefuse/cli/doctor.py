@@ -1,0 +1,33 @@
+"""``edgefuse doctor``: what is here, what is missing, and the cure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgefuse.doctor import can_run, examine
+
+MARKS = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(as_json: bool) -> None:
+    """Say what is installed on this machine, what is missing, and the command that cures it.
+
+    Exit code 5 when a bundle cannot run here.
+    """
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(item) for item in findings], indent=2))
+    else:
+        table = Table(box=None, show_header=False)
+        for item in findings:
+            table.add_row(item.name, MARKS[item.ok], item.text + (f"\n{item.cure}" if item.cure and not item.ok else ""))
+        Console(highlight=False).print(table)
+    sys.exit(0 if can_run(findings) else 5)

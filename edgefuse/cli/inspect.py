@@ -1,0 +1,81 @@
+"""``edgefuse inspect``: what is in a bundle, or in a model file."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgefuse.bundle import MANIFEST, Bundle, open_bundle
+from edgefuse.errors import MissingToolError
+from edgefuse.recipe import Recipe, find_recipe, read_recipe
+from edgefuse.spec import ModelSpec
+
+
+@click.command("inspect")
+@click.argument("path")
+@click.option("--recipe", help="The recipe that describes the inputs, for files that do not do so themselves.")
+@click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
+    """Show the inputs, outputs and plan of the bundle or model file at PATH."""
+    if _is_bundle(Path(path)):
+        with open_bundle(Path(path)) as bundle:
+            facts = _bundle_facts(bundle)
+    else:
+        facts = _model_facts(path, recipe, trust)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+
+
+def _is_bundle(path: Path) -> bool:
+    if path.is_dir():
+        return not (path / "recipe.toml").is_file()
+    return zipfile.is_zipfile(path) and MANIFEST in zipfile.ZipFile(path).namelist()
+
+
+def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    manifest, made = bundle.manifest, bundle.manifest["artifact"]
+    return {
+        "name": manifest["name"], "kind": "bundle", "verdict": manifest["verdict"],
+        "precision": manifest["plan"]["precision"], "threads": manifest["plan"]["threads"],
+        "backend": f"{made['backend']} {made['version']} on {made['arch']}",
+        "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
+                f"{len(manifest['files'])} files, every hash right",
+        "model": manifest["model"],
+    }
+
+
+def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, Any]:
+    """Loads the model: needs the compile extra."""
+    try:
+        from edgefuse.export import load_source
+    except ImportError as error:
+        raise MissingToolError(f"reading a model needs the package {error.name!r}, which is not installed",
+                               hint="Install it with: pip install 'edgefuse[compile]'") from error
+    found = find_recipe(recipe_name or path)
+    recipe = read_recipe(found) if found else Recipe(Path(path).stem, Path(path).resolve().parent)
+    file = (recipe.model.path or recipe.model.weights) if found and not recipe_name else None
+    source = load_source(file or Path(path), recipe, trust)
+    return {"name": recipe.name, "kind": source.kind, **({"notes": "; ".join(source.notes)} if source.notes else {}),
+            "model": source.spec.to_json()}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    console, spec = Console(highlight=False), ModelSpec.from_json(facts["model"])
+    for key, value in facts.items():
+        if key != "model":
+            console.print(f"[dim]{key:<10}[/] {value}", soft_wrap=True)
+    table = Table("input", "shape", "dtype", "modality", "stream", "rate", box=None, header_style="dim")
+    for tensor in spec.inputs:
+        rate = f"{tensor.rate_hz:g} Hz" if tensor.rate_hz else "-"
+        table.add_row(tensor.name, tensor.shape_text, tensor.dtype, tensor.modality or "-", tensor.stream, rate)
+    console.print(table)
+    console.print(f"[dim]outputs[/]    {', '.join(spec.outputs)}")

@@ -1,0 +1,56 @@
+"""``edgefuse run``: one feed through a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+
+from edgefuse.errors import FeedError, UsageError
+from edgefuse.runtime import load
+from edgefuse.spec import Array
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--input", "feed_path", type=click.Path(path_type=Path), required=True,
+              help="An .npz file with one array per input.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outputs as JSON.")
+def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -> None:
+    """Run BUNDLE once on the arrays of an .npz file and show its outputs."""
+    with load(bundle) as model:
+        outputs = model(_read_feed(feed_path))
+    if output is not None:
+        _write(output, outputs)
+    for name, array in outputs.items():
+        if as_json:
+            click.echo(json.dumps({"output": name, "shape": array.shape, "values": array.tolist()}))
+        else:
+            shown = np.array2string(array, precision=4, threshold=24, max_line_width=76)
+            click.echo(f"{name}  {array.dtype} {'x'.join(map(str, array.shape))}\n{shown}")
+
+
+def _read_feed(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise FeedError("there is no such file", where=str(path)) from None
+    except Exception as error:  # numpy raises a dozen types for the ways in which a file can be wrong
+        raise FeedError(f"is not an .npz file of plain arrays ({type(error).__name__})", where=str(path),
+                        hint="Write it with numpy.savez(path, name=array, …).") from error
+
+
+def _write(path: Path, outputs: dict[str, Array]) -> None:
+    if path.suffix != ".npz":
+        raise UsageError("must end in .npz", where=f"-o {path}")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            np.savez(stream, **outputs)  # type: ignore[arg-type]
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""Judging a bundle again, on the machine that runs it: ``edgefuse check``. Needs numpy and one vendor library."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from edgefuse import child
+from edgefuse.bundle import GOLDEN, Bundle
+from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
+from edgefuse.device import environment
+from edgefuse.errors import RecipeError
+from edgefuse.golden import read_golden
+from edgefuse.latency import measure
+from edgefuse.metrics import METRICS, SQNR, load_metric
+from edgefuse.progress import Steps
+from edgefuse.recipe import Accuracy, Limit
+from edgefuse.report import FORMAT, overall_verdict
+from edgefuse.runtime import open_runner
+
+FEEDS = 16
+
+
+def check_bundle(bundle: Bundle, steps: Steps, *, max_drop: Limit | None = None, p90_ms: float | None = None,
+                 metrics_folder: Path | None = None) -> dict[str, Any]:
+    """Accuracy on the golden samples, fidelity and latency of the bundle here, against its own limits or given ones.
+
+    A custom metric is the user's Python file, which a bundle does not carry: *metrics_folder* says where it lies.
+    """
+    judge = _judge(bundle, max_drop, metrics_folder)
+    limit_ms = p90_ms if p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
+    golden = bundle.path / GOLDEN
+    with steps.step("First inference"):
+        child.call("edgefuse.probe:run_bundle_once", {"path": str(bundle.path)}, what="Running the bundle once")
+    runner, again = open_runner(bundle), open_runner(bundle)
+    pair = (REFERENCE, "compiled")
+    with steps.step("Checking accuracy"):
+        comparison = compare_stages(read_golden(golden), {"compiled": runner}, judge, [pair])[pair]
+    with steps.step("Measuring latency"):
+        feeds = [sample.feed for sample in itertools.islice(read_golden(golden), FEEDS)]
+        latency = latency_json(measure({"compiled": runner, "again": again}, feeds), limit_ms)
+    accuracy = judge_accuracy(comparison, pair, judge)
+    return {
+        "format": FORMAT, "verdict": overall_verdict([], accuracy, latency).value, "name": bundle.manifest["name"],
+        "plan": bundle.manifest["plan"], "accuracy": [accuracy],
+        "fidelity": [item.to_json() for item in comparison.fidelities.values()], "latency": latency,
+        "stages": [{"name": step.name, "seconds": step.seconds} for step in steps.done], "environment": environment(),
+    }
+
+
+def _judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) -> Judge:
+    stored = dict(bundle.manifest["limits"]["accuracy"])
+    limit = max_drop or Limit(**stored.pop("max_drop"))
+    accuracy = Accuracy(**{**stored, "max_drop": limit})
+    if accuracy.metric == SQNR:
+        return make_judge(accuracy, None, bundle.spec.outputs)
+    if accuracy.metric not in METRICS and metrics_folder is None:
+        raise RecipeError(f"the metric {accuracy.metric!r} is code of yours, which a bundle does not carry",
+                          where=str(bundle.path), hint="Add --recipe with the recipe that the bundle was made from.")
+    return make_judge(accuracy, load_metric(accuracy.metric, metrics_folder or Path()), bundle.spec.outputs)

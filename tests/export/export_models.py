@@ -1,0 +1,166 @@
+"""Small models, each with one property that an exporter may trip over. A module, since TorchScript reads sources."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Tuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Fusion(nn.Module):
+    """A camera CNN and an IMU LSTM into one head, with two named outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.imu = nn.LSTM(6, 5, num_layers=2, batch_first=True)
+        self.head = nn.Sequential(nn.Linear(9, 3), nn.Dropout(0.5))
+
+    def forward(self, image: Tensor, imu: Tensor) -> Dict[str, Tensor]:
+        seen = self.image(image).flatten(1)
+        felt = self.imu(imu)[0][:, -1]
+        return {"logits": self.head(torch.cat((seen, felt), dim=1)), "seen": seen}
+
+
+class Returns(nn.Module):
+    """Two layers, combined into whatever *shape* makes of them."""
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 2)
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Any:
+        return self.shape(self.first(x), self.second(x))
+
+
+@dataclasses.dataclass
+class Answer:
+    velocity: Tensor
+    pose: Tuple[Tensor, Tensor]
+
+
+class Mixed(nn.Module):
+    """int64 ids, a bool mask and an input that nothing reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.head = nn.Embedding(4, 6), nn.Linear(6, 3)
+
+    def forward(self, ids: Tensor, mask: Tensor, spare: Tensor) -> Tensor:
+        return self.head((self.embed(ids) * mask[..., None]).sum(dim=1))
+
+
+class PairwiseAdd(nn.Module):
+    def forward(self, image: Tensor, imu: Tensor) -> Tensor:
+        return image - 2 * imu
+
+
+class TakesDict(nn.Module):
+    def forward(self, batch: Dict[str, Tensor]) -> Tensor:
+        return batch["image"] - 2 * batch["imu"]
+
+
+class TakesList(nn.Module):
+    def forward(self, batch: List[Tensor]) -> Tensor:
+        return batch[0] - 2 * batch[1]
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x)
+
+
+class AlwaysDropout(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.5)
+
+
+class Remembers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(1, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = x + self.last
+        self.last.copy_(x)
+        return out
+
+
+class WritesInput(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(2)
+
+
+class Fails(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError("expected a longer window")
+
+
+class ConstantOutput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        return x * 2, self.scale + 1
+
+
+class Echo(nn.Module):
+    """Gives its input back, and one tensor twice: in ONNX each value has one name."""
+
+    def forward(self, image: Tensor) -> Dict[str, Tensor]:
+        twice = image * 2
+        return {"image": image, "a": twice, "b": twice}
+
+
+class Branches(nn.Module):
+    """Decides by a tensor's value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool(x.sum() > 0):
+            return x + 1
+        return x * 3
+
+
+class TracedBranch(nn.Module):
+    """As Branches, but with what torch.jit.script does not know, so that only tracing is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum().item() > 0 else x * 3
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 5, num_layers=2, batch_first=True, bidirectional=True)
+        self.gru, self.rnn = nn.GRU(4, 5, batch_first=True), nn.RNN(4, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((self.lstm(x)[0][:, -1], self.gru(x)[0][:, -1], self.rnn(x)[0][:, -1]), dim=1)
+
+
+class Attention(nn.Module):
+    def __init__(self, norm_first: bool, activation: str) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(
+            8, 2, 16, batch_first=True, norm_first=norm_first, activation=activation
+        )
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+        mixed, weights = self.attention(x, x, x)
+        return self.layer(mixed), weights
+
+
+class MaskedAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        mixed = self.attention(x, x, x, key_padding_mask=padding, need_weights=False)[0]
+        return self.layer(mixed, src_key_padding_mask=padding)
