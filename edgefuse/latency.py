@@ -24,6 +24,7 @@ from edgefuse.verdict import Verdict
 
 WARMUP_RUNS = 20
 MIN_RUNS = 64  # MLPerf's early-stopping floor for p90
+TURN = 4
 MIN_RUNS_P99 = 662  # and for p99
 CANARY_TOLERANCE = 0.10
 """How far the p90 of a runner may differ from itself, interleaved, before the machine counts as too noisy."""
@@ -62,26 +63,32 @@ class Latency:
 
 def measure(runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: float = 5.0, max_runs: int = 1000
             ) -> dict[str, Latency]:
-    """Call every runner in turn, in a fresh random order each round, for about *budget_s* seconds.
+    """Let every runner take turns, in a fresh random order each round, for about *budget_s* seconds.
 
-    At least 64 rounds are made, however slow the runners. *feeds* are taken round robin.
+    A turn is one call that is not counted, which wakes the runner's threads and refills the caches that the others
+    have used (without it models of half a millisecond all look alike), and ``TURN`` calls that are. At least 64 calls
+    are counted, however slow the runners. *feeds* are taken round robin.
     """
     order, shuffle = list(runners), random.Random(0)
     for index in range(WARMUP_RUNS):
         for name in order:
             runners[name](feeds[index % len(feeds)])
     taken: dict[str, list[float]] = {name: [] for name in order}
-    deadline = time.perf_counter() + budget_s
-    for index in range(max_runs):
-        if index >= MIN_RUNS and time.perf_counter() > deadline:
-            break
+    deadline, counted = time.perf_counter() + budget_s, 0
+    while counted < MIN_RUNS or counted < max_runs and time.perf_counter() < deadline:
         shuffle.shuffle(order)
-        feed = feeds[index % len(feeds)]
+        turn = [feeds[(counted + step) % len(feeds)] for step in range(TURN)]
         for name in order:
-            start = time.perf_counter_ns()
-            runners[name](feed)
-            taken[name].append((time.perf_counter_ns() - start) / 1e6)
+            runners[name](turn[0])
+            taken[name] += [_time_call(runners[name], feed) for feed in turn]
+        counted += TURN
     return {name: Latency(np.array(values), WARMUP_RUNS) for name, values in taken.items()}
+
+
+def _time_call(runner: Runner, feed: Feed) -> float:
+    start = time.perf_counter_ns()
+    runner(feed)
+    return (time.perf_counter_ns() - start) / 1e6
 
 
 def canary_ratio(first: Latency, second: Latency) -> float:

@@ -28,8 +28,8 @@ FRONTENDS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph (opset 18, its
-    inputs and outputs named as in ``spec``, weights inside the file) and returns the exporter's name."""
+    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph (opset 18,
+    its inputs and outputs named as in ``spec``, weights inside the file) and returns the exporter's name."""
 
     kind: str
     spec: ModelSpec
@@ -40,7 +40,8 @@ class Source:
 
 class Frontend(Protocol):
     def load(self, path: Path, recipe: Recipe, trust: bool) -> Source:
-        """Load *path*, using the recipe's inputs where the file does not describe its own. Raises ``ModelError``."""
+        """Load *path*, using the recipe's inputs where the file does not describe its own. Raises
+        ``ModelError``."""
 
 
 def load_source(path: Path, recipe: Recipe, trust: bool = False) -> Source:

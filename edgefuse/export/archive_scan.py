@@ -1,8 +1,9 @@
 """Whether a torch.export archive carries code that torch.export.load would run. Standard library only.
 
-torch 2.13 loads some members with ``weights_only=False`` (``torch/export/pt2_archive/_package.py``), falls back to it
-for the others (``deserialize_torch_artifact``), evaluates shape expressions with ``sympy.sympify`` and looks operators
-up by name in all of ``torch``, ``math`` and ``operator``. So a .pt2 file is no safer than a pickle unless scanned.
+torch 2.13 loads some members with ``weights_only=False`` (``torch/export/pt2_archive/_package.py``), falls
+back to it for the others (``deserialize_torch_artifact``), evaluates shape expressions with ``sympy.sympify``
+and looks operators up by name in all of ``torch``, ``math`` and ``operator``. So a .pt2 file is no safer than
+a pickle unless scanned.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from edgefuse.export.pickle_scan import HARMLESS, imported_names
 
 OPERATOR = re.compile(
     r"torch\.ops\.\w+(\.\w+)+|torch\.sym_\w+|torch\._sym_\w+|math\.\w+|#.*|_operator\.(add|sub|mul|truediv|floordiv|mod"
-    r"|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|invert|lshift|rshift|getitem|index|matmul)"
-)
+    r"|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|invert|lshift|rshift|getitem|index|matmul)" )
 """No ``_operator.call`` and no ``torch.load``: a node may call whatever its target names."""
 EXPRESSION = re.compile(r"(?!.*__)(?:Symbol\('\w+'|[\w\s+\-*/%<>=!&|~^(),]|(?<=\d)\.(?=\d))*")
 """Arithmetic over symbols: no attributes, no strings but a symbol's name, no subscripts."""

@@ -1,8 +1,9 @@
 """Fused attention operators spelled out: torch's fast path calls them, and no ONNX exporter knows them.
 
-Attention is softmax(Q K^T / sqrt(d)) V over heads of width d (Vaswani et al., "Attention Is All You Need", 2017,
-equation 1). The masks' meaning is that of torch.nn.MultiheadAttention.merge_masks: type 0 is (L, L) over pairs,
-1 is (N, L) over keys, 2 is (N, heads, L, L); a bool mask is True where attention is forbidden, a float one is added.
+Attention is softmax(Q K^T / sqrt(d)) V over heads of width d (Vaswani et al., "Attention Is All You Need",
+2017, equation 1). The masks' meaning is that of torch.nn.MultiheadAttention.merge_masks: type 0 is (L, L)
+over pairs, 1 is (N, L) over keys, 2 is (N, heads, L, L); a bool mask is True where attention is forbidden, a
+float one is added.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def multi_head_attention(
     average_attn_weights: bool = True,
     mask_type: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """``aten._native_multi_head_attention``, whose parameters these are: (N, L, E) -> (N, L, E) and the weights."""
+    """``aten._native_multi_head_attention``, whose parameters these are: (N, L, E) -> (N, L, E) and the
+    weights."""
     weights, biases = qkv_weight.chunk(3), qkv_bias.chunk(3)
     q, k, v = (
         _split(functional.linear(x, w, b), num_head) for x, w, b in zip((query, key, value), weights, biases)

@@ -22,7 +22,8 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True)
 class Call:
-    """``slots`` says per input where it goes: a position, or a keyword. ``packed`` puts all into one argument."""
+    """``slots`` says per input where it goes: a position, or a keyword. ``packed`` puts all into one
+    argument."""
 
     names: tuple[str, ...]
     slots: tuple[int | str, ...]

@@ -1,4 +1,5 @@
-"""Inputs that the model file describes itself (ONNX, torch.export), reconciled with what the recipe says of them."""
+"""Inputs that the model file describes itself (ONNX, torch.export), reconciled with what the recipe says of
+them."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from edgefuse.errors import ModelError, nearest
 from edgefuse.spec import DTYPES, Dim, DimRange, TensorSpec
 
 OpenDim = Union[int, DimRange, str]
-"""A string is a dimension that the file leaves open, by the file's name for it; equal names are equal sizes."""
+"""A string is a dimension that the file leaves open, by the file's name for it; equal names are equal
+sizes."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""Which frontend a model file needs, told by its content; suffixes lie (``.pt`` holds four different formats).
+"""Which frontend a model file needs, told by its content; suffixes lie (``.pt`` holds four different
+formats).
 
 Standard library only, so that a wrong file is refused before torch is imported. Nothing is unpickled here.
 """
@@ -48,7 +49,8 @@ MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x1f\x8b", "is gzip-compressed", "Unpack it first."),
     (257, b"ustar", "is a tar archive", "Unpack it first."),
 )
-"""(offset, bytes, what, hint) of files that are easily mistaken for a model, or are one of another framework."""
+"""(offset, bytes, what, hint) of files that are easily mistaken for a model, or are one of another
+framework."""
 
 
 def detect_kind(path: Path) -> str:

@@ -54,7 +54,7 @@ def load(path: Path, recipe: Recipe, trust: bool) -> Source:
     spec = ModelSpec(inputs, trial.outputs)
     notes += trial.notes + graph_notes(program, names, trial.outputs)
     return Source(
-        "exported-program", spec, TorchRunner(flat, spec), TorchExport(spec, where, captured), notes
+        "exported-program", spec, TorchRunner(flat, spec), TorchExport(spec, where, captured, flat), notes
     )
 
 

@@ -1,4 +1,5 @@
-"""Makes any exporter's graph the one that EdgeFuse promises: the spec's names, no functions, weights inside."""
+"""Makes any exporter's graph the one that EdgeFuse promises: the spec's names, no functions, weights
+inside."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ MAX_BYTES = (1 << 31) - (1 << 20)
 
 
 def finish(model: ir.Model, spec: ModelSpec, path: Path) -> None:
-    """Rename, tidy, check and write *model* to *path*. Raises :class:`ModelError` if it does not keep the promise."""
+    """Rename, tidy, check and write *model* to *path*. Raises :class:`ModelError` if it does not keep the
+    promise."""
     passes.ClearMetadataAndDocStringPass()(model)  # stack traces: large, and they tell the author's folders
     passes.InlinePass()(model)
     passes.OutputFixPass()(model)  # one value under two output names, or an input that is an output
@@ -41,7 +43,7 @@ def write(model: ir.Model, path: Path) -> None:
     ir.save(model, path)
     try:
         onnx.checker.check_model(str(path))
-        _load_in_onnxruntime(path)
+        open_in_onnxruntime(path)
     except (
         Exception
     ) as error:  # ValidationError or onnxruntime's own, which share no public base but Exception
@@ -51,12 +53,13 @@ def write(model: ir.Model, path: Path) -> None:
         ) from error
 
 
-def _load_in_onnxruntime(path: Path) -> None:
-    """onnx's checker alone lets the legacy exporter's loops with a float counter pass (torch 2.13)."""
+def open_in_onnxruntime(path: Path) -> ort.InferenceSession:
+    """The graph as it is written. onnx's checker alone lets the legacy exporter's loops with a float counter
+    pass (torch 2.13)."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = 1, 4
-    ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def rename(graph: ir.Graph, spec: ModelSpec) -> None:

@@ -1,6 +1,8 @@
-"""Replaces what depends on constants alone by its value: an exported LSTM carries 18 such nodes around its weights.
+"""Replaces what depends on constants alone by its value: an exported LSTM carries 18 such nodes around its
+weights.
 
-onnxruntime computes the values, all in one session, so that folding cannot disagree with the reference runner.
+onnxruntime computes the values, all in one session, so that folding cannot disagree with the reference
+runner.
 """
 
 from __future__ import annotations
@@ -86,7 +88,9 @@ def _is_constant(value: ir.Value) -> bool:
 
 def _is_read_by_others(value: ir.Value, values: dict[ir.Value, None]) -> bool:
     """Whether a node that is not folded reads *value*. An output stays as it is: it must keep its name."""
-    return any(output not in values for use in value.uses() for output in use.node.outputs)
+    return not value.is_graph_output() and any(
+        output not in values for use in value.uses() for output in use.node.outputs
+    )
 
 
 def _evaluate(model: ir.Model, wanted: list[ir.Value]) -> list[Array]:

@@ -1,6 +1,7 @@
 """An ONNX file: checked, its open sizes settled, and written again as one file.
 
-Opsets 13 to 21 stay as they are, since converting can only lose; 11 and 12 are raised to 13, older ones refused.
+Opsets 13 to 21 stay as they are, since converting can only lose; 11 and 12 are raised to 13, older ones
+refused.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edgefuse.export.finish import finish
 from edgefuse.export.onnx_rules import OLDEST_OPSET, WANTED_OPSET, check_operators, opset_of
 from edgefuse.export.outputs import check_output_names as check_names
 from edgefuse.recipe import Recipe, check_output_names
-from edgefuse.spec import DTYPES, Array, DimRange, Feed, ModelSpec, TensorSpec, check_feed
+from edgefuse.spec import DTYPES, Array, Dim, DimRange, Feed, ModelSpec, TensorSpec, check_feed
 
 
 def load(path: Path, recipe: Recipe, trust: bool) -> Source:
@@ -147,11 +148,16 @@ def settle_sizes(model: ModelProto, inputs: tuple[TensorSpec, ...]) -> ModelProt
         for value in node.outputs:
             value.shape = None
     for value, spec in zip(_real_inputs(settled), inputs):
-        value.shape = ir.Shape(
-            [f"{spec.name}_{i}" if isinstance(dim, DimRange) else dim for i, dim in enumerate(spec.shape)]
-        )
+        value.shape = ir.Shape([_settled(value, i, dim) for i, dim in enumerate(spec.shape)])
     passes.ShapeInferencePass()(settled)
     return ir.to_proto(settled)
+
+
+def _settled(value: ir.Value, axis: int, dim: Dim) -> int | str:
+    """The size, or the file's own name for one that stays open: equal names mean equal sizes."""
+    known = value.shape[axis] if value.shape is not None else None
+    name = getattr(known, "value", None)
+    return (name or f"{value.name}_{axis}") if isinstance(dim, DimRange) else dim
 
 
 def _real_inputs(model: ir.Model) -> list[ir.Value]:

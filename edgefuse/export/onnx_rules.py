@@ -11,8 +11,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, numpy_helper
 from edgefuse.errors import ModelError
 
 OLDEST_OPSET, WANTED_OPSET, NEWEST_OPSET = 11, 13, 21
-"""Below 11 too many operators had other meanings; per-channel quantization came with 13; parsers of the field's
-device toolchains end near 21 (TensorRT 10.3 reads up to 20)."""
+"""Below 11 too many operators had other meanings; per-channel quantization came with 13; parsers of the
+field's device toolchains end near 21 (TensorRT 10.3 reads up to 20)."""
 RANDOM = {
     "RandomNormal",
     "RandomNormalLike",
@@ -34,7 +34,8 @@ STANDARD = ("", "ai.onnx")
 
 
 def check_operators(model: ModelProto, where: str) -> tuple[str, ...]:
-    """Notes; raises :class:`ModelError` for random operators and those of domains that devices do not know."""
+    """Notes; raises :class:`ModelError` for random operators and those of domains that devices do not
+    know."""
     functions = {(function.domain, function.name) for function in model.functions}
     nodes = list(all_nodes(model))
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -101,7 +102,8 @@ def _quantized_note(nodes: list[NodeProto]) -> Iterator[str]:
     counts = Counter(node.op_type for node in nodes if node.op_type in QUANTIZED)
     if counts:
         listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
-        yield f"The model is quantized already ({listed}); the reference is that quantized model, not a float one."
+        yield f"The model is quantized already ({listed}); the reference is that quantized model, not a float
+        one."
 
 
 def _opset_note(model: ModelProto) -> Iterator[str]:

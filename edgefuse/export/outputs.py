@@ -1,7 +1,8 @@
-"""Names for what a model returns: any nesting of dicts, tuples, lists and dataclasses becomes a flat list of tensors.
+"""Names for what a model returns: any nesting of dicts, tuples, lists and dataclasses becomes a flat list of
+tensors.
 
-A single tensor is ``output``, a tuple ``output_0, output_1, …``, a dict or dataclass has its keys or fields; nested
-parts are joined with a dot (``boxes.0``). A part that is ``None`` is left out.
+A single tensor is ``output``, a tuple ``output_0, output_1, …``, a dict or dataclass has its keys or fields;
+nested parts are joined with a dot (``boxes.0``). A part that is ``None`` is left out.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from edgefuse.errors import ModelError
 from edgefuse.spec import DTYPES
 
 USABLE_NAME = re.compile(r"[^\s\x00-\x1f\\]+")
-"""What may be a key of an .npz file, a JSON key, an argument of the command line and an ONNX value at once."""
+"""What may be a key of an .npz file, a JSON key, an argument of the command line and an ONNX value at
+once."""
 
 
 def flatten_outputs(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """(name, leaf) in the order in which the model returns them; a leaf may be something else than a tensor."""
+    """(name, leaf) in the order in which the model returns them; a leaf may be something else than a
+    tensor."""
     parts = _parts(value, bool(name))
     if parts is None:
         yield name or "output", value
@@ -34,8 +37,9 @@ def _parts(value: Any, nested: bool) -> list[tuple[str, Any]] | None:
     """The named parts of a container, or ``None`` for a leaf."""
     if isinstance(value, Mapping):
         return [(str(key), part) for key, part in value.items()]
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return list(zip(value._fields, value))
+    fields = getattr(value, "__match_args__", ()) if isinstance(value, tuple) else ()
+    if fields:  # a named tuple, or one of torch.return_types
+        return list(zip(fields, value))
     if isinstance(value, (tuple, list)):
         return [(str(i) if nested else f"output_{i}", part) for i, part in enumerate(value)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -79,7 +83,8 @@ def _check_leaf(name: str, leaf: Any, where: str) -> None:
 
 
 def check_output_names(names: list[str], inputs: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """*names*, each usable and unique; one that an input has too gets ``_output`` (in ONNX a name is one value)."""
+    """*names*, each usable and unique; one that an input has too gets ``_output`` (in ONNX a name is one
+    value)."""
     for name in names:
         if not USABLE_NAME.fullmatch(name):
             raise ModelError(

@@ -1,6 +1,7 @@
 """Tells a state_dict from a pickled module by the names that its pickle would import, without unpickling it.
 
-Standard library only. This is a classification, not a safeguard: the loaders pass ``weights_only=True`` besides.
+Standard library only. This is a classification, not a safeguard: the loaders pass ``weights_only=True``
+besides.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""torch.save before 1.6: a pickle of the number 0x1950a86a20f9469cfc6c, two more small ones, then the object's."""
+"""torch.save before 1.6: a pickle of the number 0x1950a86a20f9469cfc6c, two more small ones, then the
+object's."""
 
 HARMLESS = re.compile(
     r"torch\._utils _rebuild\w*|torch\._tensor _rebuild_from_type_v2|torch\.nn\.parameter (Parameter|Buffer)"
     r"|torch (\w+Storage|Size|device|dtype|Tensor|b?float\d*|u?int\d+|bool|double|half|long)"
     r"|torch\.storage (UntypedStorage|TypedStorage|_load_from_bytes)|torch\.serialization _get_layout"
-    r"|collections (OrderedDict|Counter|defaultdict)|(builtins|__builtin__) (set|dict|list|tuple|bytearray|complex)"
-    r"|_codecs encode"
-)
-"""``module name`` of what a checkpoint of tensors needs; all of it is in torch's own ``weights_only`` list."""
+    r"|collections (OrderedDict|Counter|defaultdict)|(builtins|__builtin__)
+    (set|dict|list|tuple|bytearray|complex)" r"|_codecs encode" )
+"""``module name`` of what a checkpoint of tensors needs; all of it is in torch's own ``weights_only``
+list."""
 
 
 def looks_like_state_dict(file: Any) -> bool:

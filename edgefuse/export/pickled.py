@@ -22,8 +22,8 @@ from edgefuse.recipe import Recipe
 
 SAFE_WAYS = """Or save it without code, where the model is made:
   torch.export.save(torch.export.export(model.eval(), example_inputs), "model.pt2")
-or its weights alone, torch.save(model.state_dict(), "weights.pt"), with [model] factory = "FILE.py:FUNCTION" in
-the recipe."""
+or its weights alone, torch.save(model.state_dict(), "weights.pt"), with [model] factory = "FILE.py:FUNCTION"
+in the recipe."""
 
 
 def load(path: Path, recipe: Recipe, trust: bool) -> Source:

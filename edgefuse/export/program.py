@@ -32,7 +32,8 @@ class Capture:
 
 
 def capture(module: nn.Module, inputs: Sequence[TensorSpec]) -> Capture:
-    """torch.export of *module*, whose forward takes the inputs in order. Never raises: there may be another way."""
+    """torch.export of *module*, whose forward takes the inputs in order. Never raises: there may be another
+    way."""
     with quiet() as chatter:
         try:
             program = torch.export.export(
@@ -56,7 +57,8 @@ def _dynamic_shapes(inputs: Sequence[TensorSpec]) -> Any:
 
 
 def without_side_effects(program: ExportedProgram) -> ExportedProgram:
-    """The same program with in-place writes made visible in its signature, and fused attention spelled out."""
+    """The same program with in-place writes made visible in its signature, and fused attention spelled
+    out."""
     plain: ExportedProgram = program.run_decompositions(dict(FUSED))
     return plain
 
@@ -72,7 +74,8 @@ def check_dynamic(program: ExportedProgram, inputs: Sequence[TensorSpec]) -> Non
 
 
 def user_inputs(program: ExportedProgram) -> list[Node]:
-    """The placeholders of the tensors that the caller passes, in order; arguments that were baked in are left out."""
+    """The placeholders of the tensors that the caller passes, in order; arguments that were baked in are left
+    out."""
     names = {name for name in program.graph_signature.user_inputs if isinstance(name, str)}
     found = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     return [node for node in found if isinstance(node.meta.get("val"), torch.Tensor)]
@@ -92,7 +95,8 @@ def check_program(program: ExportedProgram, inputs: tuple[str, ...], where: str)
 
 
 def operator_name(node: Node) -> str:
-    return str(node.target).removeprefix("aten.").partition(".")[0]
+    """``dropout`` of ``aten.native_dropout.default``."""
+    return str(node.target).removeprefix("aten.").removeprefix("native_").partition(".")[0]
 
 
 def is_random(node: Node) -> bool:

@@ -1,4 +1,5 @@
-"""Looks at the top-level fields of a protobuf file: enough to tell ONNX from TensorFlow without their libraries.
+"""Looks at the top-level fields of a protobuf file: enough to tell ONNX from TensorFlow without their
+libraries.
 
 Wire format: https://protobuf.dev/programming-guides/encoding/; field numbers: ``ModelProto`` in onnx.proto3.
 """

@@ -1,4 +1,5 @@
-"""Keeps the exporters' chatter (thousands of lines) off the terminal, and writes it to a file where it is needed."""
+"""Keeps the exporters' chatter (thousands of lines) off the terminal, and writes it to a file where it is
+needed."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def quiet() -> Iterator[Chatter]:
         stack.enter_context(contextlib.redirect_stdout(chatter.stream))
         stack.enter_context(contextlib.redirect_stderr(chatter.stream))
         stack.enter_context(_redirected_logs(chatter.stream))
-        chatter.warnings = stack.enter_context(warnings.catch_warnings(record=True)) or []
+        caught = stack.enter_context(warnings.catch_warnings(record=True))
+        chatter.warnings = caught if caught is not None else []
         warnings.simplefilter("always")
         yield chatter
 

@@ -1,4 +1,5 @@
-"""A state_dict (weights only) and the recipe's factory (``FILE.py:FUNCTION``) that builds the module around it."""
+"""A state_dict (weights only) and the recipe's factory (``FILE.py:FUNCTION``) that builds the module around
+it."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    """Fill *module*; raises one :class:`ModelError` for missing, unexpected and misshapen tensors together."""
+    """Fill *module*; raises one :class:`ModelError` for missing, unexpected and misshapen tensors
+    together."""
     weights, notes = _without_prefix(weights, module.state_dict())
     expected = module.state_dict()
     problems = [*_missing(expected, weights), *_unexpected(expected, weights), *_misshapen(expected, weights)]
@@ -104,7 +106,8 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any], path: Path) -> t
 def _without_prefix(
     weights: Mapping[str, Any], expected: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """DataParallel writes ``module.``, torch.compile ``_orig_mod.``: dropped if the names then fit exactly."""
+    """DataParallel writes ``module.``, torch.compile ``_orig_mod.``: dropped if the names then fit
+    exactly."""
     prefix = next(iter(weights), "").partition(".")[0] + "."
     if set(weights) == set(expected) or not all(key.startswith(prefix) for key in weights):
         return weights, ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from torch import nn
@@ -15,11 +16,12 @@ from torch.jit._trace import TracerWarning
 
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import line_in_text, one_sentence, root_cause, user_line
-from edgefuse.export.finish import finish
-from edgefuse.export.program import Capture
+from edgefuse.export.examples import largest
+from edgefuse.export.finish import finish, open_in_onnxruntime
+from edgefuse.export.program import Capture, FixedDimError
 from edgefuse.export.quiet import quiet, write_log
-from edgefuse.export.torch_model import FlatModule, example_tensors
-from edgefuse.spec import DimRange, ModelSpec, TensorSpec
+from edgefuse.export.torch_model import FlatCall, FlatModule, example_tensors
+from edgefuse.spec import Array, DimRange, ModelSpec, TensorSpec
 
 OPSET = 18
 DYNAMO, LEGACY = "torch-dynamo", "torchscript-legacy"
@@ -35,32 +37,70 @@ class ExportFailure(Exception):
 
 @dataclass(frozen=True)
 class TorchExport:
-    """``Source.export`` of a torch model: dynamo's exporter, and once the legacy one if there is a *module* for it."""
+    """``Source.export`` of a torch model: dynamo's exporter, and once the legacy one if there is a *module*
+    for it."""
 
     spec: ModelSpec
     where: str
     captured: Capture
+    reference: FlatCall
     module: FlatModule | None = None
 
     def __call__(self, path: Path) -> str:
-        """Write the graph to *path*; returns the exporter's name. Raises :class:`ModelError` with dynamo's cause."""
+        """Write the graph to *path*; returns the exporter's name. Raises :class:`ModelError` with dynamo's
+        cause."""
         try:
-            finish(_own_names(self._dynamo()), self.spec, path)
+            self._write(self._dynamo(), path)
             return DYNAMO
         except ExportFailure as failure:
             first = failure
         try:
             if self.module is None:
                 raise first
-            finish(_own_names(legacy(self.module, self.spec, path)), self.spec, path)
+            self._write(legacy(self.module, self.spec, path), path)
             return LEGACY
         except (ExportFailure, ModelError):
+            path.unlink(missing_ok=True)
             raise explain(first, self.where) from first
 
     def _dynamo(self) -> ir.Model:
         if self.captured.program is None:
             raise ExportFailure(self.captured.log) from self.captured.failure
         return dynamo(self.captured.program, self.spec.names)
+
+    def _write(self, model: ir.Model, path: Path) -> None:
+        finish(_own_names(model), self.spec, path)
+        if any(spec.dynamic for spec in self.spec.inputs):
+            check_sizes(path, self.spec, self.reference)
+
+
+def check_sizes(path: Path, spec: ModelSpec, reference: FlatCall) -> None:
+    """Run both ends of the dynamic ranges: an exporter may have unrolled a loop over what the graph calls
+    dynamic."""
+    session = open_in_onnxruntime(path)
+    for size in (TensorSpec.smallest, largest):
+        tensors = example_tensors(spec.inputs, size)
+        feed = {name: tensor.numpy() for name, tensor in zip(spec.names, tensors)}
+        with torch.no_grad():
+            wanted = [result.numpy() for result in reference(*tensors)]
+        try:
+            same = all(map(alike, wanted, session.run(None, feed)))
+        except Exception as error:  # onnxruntime's exceptions share no public base but Exception
+            raise ExportFailure("") from error
+        if not same:
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in feed.items())
+            raise ExportFailure("") from FixedDimError(
+                f"the exported graph gives another answer for {shapes}"
+            )
+
+
+def alike(wanted: Array, got: Array) -> bool:
+    """Same shape, and equal but for rounding (the gate of the golden samples compares strictly)."""
+    if wanted.shape != got.shape:
+        return False
+    return bool(
+        np.allclose(got, wanted, rtol=1e-2, atol=1e-2 * np.abs(wanted).max(initial=1e-6), equal_nan=True)
+    )
 
 
 def dynamo(program: ExportedProgram, inputs: Sequence[str]) -> ir.Model:
@@ -84,7 +124,8 @@ def dynamo(program: ExportedProgram, inputs: Sequence[str]) -> ir.Model:
 
 
 def legacy(flat: FlatModule, spec: ModelSpec, path: Path) -> ir.Model:
-    """The TorchScript exporter. Raises :class:`ExportFailure`, also where tracing would fix a Python branch."""
+    """The TorchScript exporter. Raises :class:`ExportFailure`, also where tracing would fix a Python
+    branch."""
     scratch = path.with_name(f".{path.name}.legacy")
     with quiet() as chatter:
         try:
@@ -103,7 +144,8 @@ def legacy(flat: FlatModule, spec: ModelSpec, path: Path) -> ir.Model:
 
 
 def _legacy_export(flat: FlatModule, spec: ModelSpec, path: Path) -> None:
-    """A script goes in as it is: the tracer would unroll its control flow, and refuses a loaded one inside a module."""
+    """A script goes in as it is: the tracer would unroll its control flow, and refuses a loaded one inside a
+    module."""
     module: nn.Module = flat
     arguments: tuple[Any, ...] = example_tensors(spec.inputs)
     names = list(spec.names)

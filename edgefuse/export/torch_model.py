@@ -1,7 +1,8 @@
-"""What every torch source shares: one flat call, the float reference runner, and the checks of a good citizen.
+"""What every torch source shares: one flat call, the float reference runner, and the checks of a good
+citizen.
 
-A good citizen gives the same answer for the same input, keeps nothing between calls and leaves its inputs alone.
-Only then can one exported graph stand for it.
+A good citizen gives the same answer for the same input, keeps nothing between calls and leaves its inputs
+alone. Only then can one exported graph stand for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from edgefuse.errors import EdgeFuseError, ModelError
 from edgefuse.export.blame import one_sentence, user_line
 from edgefuse.export.calling import Call
-from edgefuse.export.examples import example_array, example_shape
+from edgefuse.export.examples import example_array, example_shape, largest
 from edgefuse.export.outputs import name_outputs, none_names, tensors_of
 from edgefuse.export.quiet import quiet
 from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec, check_feed
@@ -69,8 +70,10 @@ def to_tensors(arrays: Sequence[Array]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.array(array)) for array in arrays)
 
 
-def example_tensors(inputs: Sequence[TensorSpec], smallest: bool = False) -> tuple[Tensor, ...]:
-    return to_tensors([example_array(s, s.smallest() if smallest else example_shape(s)) for s in inputs])
+def example_tensors(
+    inputs: Sequence[TensorSpec], size: Callable[[TensorSpec], tuple[int, ...]] = example_shape
+) -> tuple[Tensor, ...]:
+    return to_tensors([example_array(spec, size(spec)) for spec in inputs])
 
 
 def put_in_eval_mode(module: nn.Module) -> tuple[str, ...]:
@@ -98,15 +101,23 @@ class Trial:
 def try_model(
     structured: Callable[..., Any], state: dict[str, Tensor], inputs: Sequence[TensorSpec], where: str
 ) -> Trial:
-    """Run the model twice on the example. Raises :class:`ModelError` if it fails, or changes its state or inputs."""
+    """Run the model twice on the example. Raises :class:`ModelError` if it fails, or changes its state or
+    inputs."""
     before = {name: tensor.clone() for name, tensor in state.items()}
-    given, untouched = example_tensors(inputs, smallest=True), example_tensors(inputs, smallest=True)
+    given, untouched = (
+        example_tensors(inputs, TensorSpec.smallest),
+        example_tensors(inputs, TensorSpec.smallest),
+    )
     first = call_user_code(structured, given, inputs, where)
     names = name_outputs(first, tuple(spec.name for spec in inputs), where)
     first_tensors = [tensor.clone() for tensor in tensors_of(first)]
     _check_inputs_untouched(inputs, given, untouched, where)
     check_state_untouched(before, state, where)
-    second = tensors_of(call_user_code(structured, example_tensors(inputs, smallest=True), inputs, where))
+    second = tensors_of(
+        call_user_code(structured, example_tensors(inputs, TensorSpec.smallest), inputs, where)
+    )
+    if any(spec.dynamic for spec in inputs):
+        call_user_code(structured, example_tensors(inputs, largest), inputs, where)
     notes = tuple(f"Output {name!r} is None and was left out." for name in none_names(first))
     return Trial(names, notes, _same(first_tensors, second))
 
@@ -121,7 +132,10 @@ def call_user_code(
     except EdgeFuseError:
         raise
     except Exception as error:  # the user's code may raise anything
-        shapes = ", ".join(f"{spec.name} {spec.shape_text} {spec.dtype}" for spec in inputs)
+        shapes = ", ".join(
+            f"{spec.name} {'x'.join(map(str, tensor.shape)) or 'scalar'} {spec.dtype}"
+            for spec, tensor in zip(inputs, tensors)
+        )
         raise ModelError(
             f"forward failed on an example ({shapes}): {one_sentence(error)}",
             where=user_line(error) or where,
@@ -152,7 +166,8 @@ def check_state_untouched(before: dict[str, Tensor], after: dict[str, Tensor], w
 
 
 def keeps_state(name: str, where: str) -> ModelError:
-    """The error for a buffer that a call changes; batch norm's statistics tell that it is in training mode."""
+    """The error for a buffer that a call changes; batch norm's statistics tell that it is in training
+    mode."""
     if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked"):
         return ModelError(
             f"batch norm is in training mode: every call changes its buffer {name!r}",
@@ -177,7 +192,8 @@ def unsteady(where: str, operator: str = "") -> ModelError:
 
 
 def _same(first: Sequence[Tensor], second: Sequence[Tensor], exact: bool = False) -> bool:
-    """Whether equal, up to 1e-5 of the largest value: threads may add up in another order between two calls."""
+    """Whether equal, up to 1e-5 of the largest value: threads may add up in another order between two
+    calls."""
     return len(first) == len(second) and all(_close(a, b, exact) for a, b in zip(first, second))
 
 

@@ -1,4 +1,5 @@
-"""A torch module in memory, with the recipe's inputs, as a :class:`Source`. Used by every frontend with a module."""
+"""A torch module in memory, with the recipe's inputs, as a :class:`Source`. Used by every frontend with a
+module."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def torch_source(
     where: str,
     notes: tuple[str, ...],
 ) -> Source:
-    """The source of a module that was tried and captured; the graph names what the trial could only notice."""
+    """The source of a module that was tried and captured; the graph names what the trial could only
+    notice."""
     names = tuple(spec.name for spec in recipe.inputs)
     if captured.program is not None:
         check_program(captured.program, names, where)
@@ -54,4 +56,4 @@ def torch_source(
     check_output_names(recipe, trial.outputs)
     spec = ModelSpec(recipe.inputs, trial.outputs)
     notes += trial.notes + ((flat.call.note,) if flat.call.note else ())
-    return Source(kind, spec, TorchRunner(flat, spec), TorchExport(spec, where, captured, flat), notes)
+    return Source(kind, spec, TorchRunner(flat, spec), TorchExport(spec, where, captured, flat, flat), notes)

@@ -22,6 +22,7 @@ from edgefuse.export.attention import FUSED
 from edgefuse.export.blame import one_sentence
 from edgefuse.export.program import Capture, FixedDimError, capture
 from edgefuse.export.quiet import quiet
+from edgefuse.export.sizes import size_arithmetic
 from edgefuse.export.torch_model import FlatModule, example_tensors, put_in_eval_mode, try_model
 from edgefuse.export.torch_source import flat_module, torch_source
 from edgefuse.recipe import Recipe
@@ -60,8 +61,8 @@ def capture_script(flat: FlatModule, inputs: Sequence[TensorSpec]) -> Capture:
 
 
 def _operators(flat: FlatModule, tensors: tuple[Tensor, ...]) -> GraphModule:
-    """Two settings matter: pre_dispatch keeps an LSTM one operator, and with gradients on, attention takes its
-    plain path and not the fused one, where masks become nested tensors."""
+    """Two settings matter: pre_dispatch keeps an LSTM one operator, and with gradients on, attention takes
+    its plain path and not the fused one, where masks become nested tensors."""
     for parameter in flat.parameters():
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
@@ -72,7 +73,7 @@ def _operators(flat: FlatModule, tensors: tuple[Tensor, ...]) -> GraphModule:
             tracing_mode="real",
             _allow_non_fake_inputs=True,
             pre_dispatch=True,
-            decomposition_table=FUSED,
+            decomposition_table={**FUSED, **size_arithmetic()},
         )(*tensors)
     graph.graph.eliminate_dead_code()
     return graph

@@ -87,7 +87,8 @@ class _Writer:
         if key in self.done:
             return self.done[key]
         integers, scale = weight_quantization(np.asarray(numpy_helper.to_array(self.weights[tensor])), axis)
-        prefix = tensor if tensor not in self.done else key
+        read_along_another_axis = f"{tensor}@{1 - axis}" in self.done
+        prefix = key if read_along_another_axis else tensor
         quantized = self.constant(f"{prefix}.q", integers)
         inputs = [quantized, self.constant(f"{prefix}.scale", scale),
                   self.constant(f"{prefix}.zero_point", np.zeros_like(scale, np.int8))]

@@ -1,4 +1,5 @@
-"""Small models, each with one property that an exporter may trip over. A module, since TorchScript reads sources."""
+"""Small models, each with one property that an exporter may trip over. A module, since TorchScript reads
+sources."""
 
 from __future__ import annotations
 
@@ -132,6 +133,44 @@ class TracedBranch(nn.Module):
         return x + 1 if x.sum().item() > 0 else x * 3
 
 
+class Reshapes(nn.Module):
+    """Arithmetic on sizes, which a trace records as operations on 0-d tensors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.shape[1] * x.shape[2] // 2
+        return x.reshape(half * 2, -1) * x.shape[1]
+
+
+class FixedLength(nn.Module):
+    """Works for a length of 6 only, whatever its recipe says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+class Unrolls(nn.Module):
+    """A Python loop over a dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x[:, 0]
+        for i in range(1, x.shape[1]):
+            total = total * 0.5 + x[:, i]
+        return total
+
+
+class Window(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(4, 5, num_layers=2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lstm(x)[0]
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -152,6 +191,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         mixed, weights = self.attention(x, x, x)
+        assert weights is not None
         return self.layer(mixed), weights
 
 

@@ -39,7 +39,9 @@ def test_pickle_is_refused_without_trust_and_runs_nothing(recipe: MakeRecipe, tm
     assert not (tmp_path / "went-off").exists()
 
 
-def test_trusted_module_exports_with_parity(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
+def test_trusted_module_exports_with_parity(
+    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
+) -> None:
     source = load_source(files["module"], recipe(*FUSION_INPUTS), trust=True)
     parity(source)
     assert (source.kind, source.notes) == ("module", ())

@@ -18,12 +18,16 @@ MakeRecipe = Callable[..., Recipe]
 Parity = Callable[..., onnx.ModelProto]
 
 
-def test_weights_and_factory_export_with_parity(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
+def test_weights_and_factory_export_with_parity(
+    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
+) -> None:
     source = load_source(files["state-dict"], recipe(*FUSION_INPUTS, factory="factory.py:build"))
     model = parity(source)
     assert (source.kind, source.spec.outputs, source.notes) == ("state-dict", ("logits", "seen"), ())
     assert source.spec.inputs == FUSION_INPUTS
-    assert "head.0.weight" in {tensor.name for tensor in model.graph.initializer}, "weights keep the user's names"
+    assert "head.0.weight" in {tensor.name for tensor in model.graph.initializer}, (
+        "weights keep the user's names"
+    )
     assert [node.op_type for node in model.graph.node].count("LSTM") == 2
     assert not any(node.metadata_props for node in model.graph.node), "stack traces tell the author's folders"
 

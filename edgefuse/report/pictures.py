@@ -1,0 +1,294 @@
+"""The report's pictures: matplotlib figures as SVG text to stand inside an HTML page. Workstation only.
+
+The page's style sheet gives the colours, so that one drawing serves light, dark and print: every colour below is a
+stand-in that becomes a CSS variable. Text stays text and takes the page's font. The same figures give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+from markupsafe import escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+WIDTH = 400
+"""SVG units, about a phone's width: text of 12 units is legible at 390 px and not large in a desktop column."""
+
+INK, MUTED, GRID, FLOAT, COMPILED, BAD = (f"#00000{number}" for number in range(1, 7))
+CSS_COLOURS = {INK: "--ink", MUTED: "--muted", GRID: "--grid", FLOAT: "--float", COMPILED: "--compiled", BAD: "--bad"}
+
+STYLE: dict[str, Any] = {
+    "svg.fonttype": "none", "text.parse_math": False, "font.size": 12, "axes.linewidth": 1.0,
+    "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "axes.labelsize": 12, "text.color": INK,
+    "xtick.color": GRID, "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
+    "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.6, "hatch.color": BAD,
+    "lines.solid_capstyle": "round", "legend.frameon": False,
+}
+METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+Box = tuple[float, float, float, float]
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """*value* with so many significant digits and no exponent where that is readable: 0.970, 12.3, 1234."""
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.{digits - 1}e}".replace("-", "−", 1) if value < 0 else f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def score_unit(metric: str) -> tuple[float, str]:
+    """What a score of *metric* is multiplied by for a person, and the unit of a difference: top-k in points."""
+    return (100.0, " pt") if metric.startswith("top") else (1.0, "")
+
+
+def latency_picture(latency: Mapping[str, Any]) -> str | None:
+    """Share of calls that took at most so long, float and compiled over each other; None without the quantiles."""
+    arms = {name: arm for name in ("float", "compiled") if (arm := latency[name]) and "quantiles_ms" in arm}
+    if "compiled" not in arms:
+        return None
+    with matplotlib.rc_context(STYLE):
+        axes = _axes(height=268, margins=(42, 12, 30, 46))
+        tail = max(arm["quantiles_ms"][99] for arm in arms.values()) * 1.15
+        limit = latency["limit_p90_ms"]
+        end = max(tail, limit * 1.12) if limit is not None and limit < 2.5 * tail else tail
+        axes.set(xlim=(0, end), ylim=(0, 108), yticks=[0, 50, 90, 99], xlabel="one call, ms")
+        axes.set_yticklabels(["0 %", "p50", "p90", "p99"])
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
+        fastest = min(arms, key=lambda name: float(arms[name]["p50_ms"]))
+        for name, arm in arms.items():
+            _draw_arm(axes, name, arm, labels_left=name == fastest)
+        low, high = latency["p90_ci95_ms"]
+        axes.errorbar((low + high) / 2, 90, xerr=(high - low) / 2, color=COMPILED, linewidth=1.6, capsize=3.5, fmt="none")
+        if limit is not None:
+            _draw_latency_limit(axes, limit, end)
+        axes.legend(loc="lower right", handlelength=1.6)  # below and right of the curves nothing else can be
+        return _svg(axes, "latency", "Distribution of latency, " + ", ".join(
+            f"{name} p50 {significant(arm['p50_ms'])} ms and p90 {significant(arm['p90_ms'])} ms"
+            for name, arm in arms.items()))
+
+
+def _draw_arm(axes: Axes, name: str, arm: Mapping[str, Any], *, labels_left: bool) -> None:
+    colour = {"float": FLOAT, "compiled": COMPILED}[name]
+    axes.plot(arm["quantiles_ms"], range(101), color=colour, linewidth=2.2, label=name, zorder=3)
+    for level in (50, 90, 99):
+        value = arm[f"p{level}_ms"]
+        if value is None:
+            continue
+        axes.plot([value], [level], "o", color=colour, markersize=5.5, zorder=4)
+        side = {"ha": "right", "va": "bottom"} if labels_left else {"ha": "left", "va": "top"}
+        offset = (-6, 1) if labels_left else (6, -2)
+        axes.annotate(significant(value), (value, level), xytext=offset, textcoords="offset points", color=colour,
+                      weight="bold", zorder=5, **side)
+
+
+def _draw_latency_limit(axes: Axes, limit: float, end: float) -> None:
+    text = f"limit p90 {limit:g} ms"
+    if limit >= end:
+        axes.annotate(f"{text} →", (1, 1), xytext=(0, 6), ha="right", xycoords="axes fraction",
+                      textcoords="offset points", color=BAD)
+        return
+    axes.axvspan(limit, end, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
+    axes.axvline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6, zorder=2)
+    right = limit > 0.55 * end
+    axes.annotate(text, (limit, 1), xytext=(4 if right else -4, 6), ha="right" if right else "left", color=BAD,
+                  xycoords=("data", "axes fraction"), textcoords="offset points")
+
+
+def accuracy_picture(entry: Mapping[str, Any]) -> str:
+    """The drop with its 95 % interval against the limit; for "sqnr" the figure against its floor."""
+    with matplotlib.rc_context(STYLE):
+        axes = _axes(height=138, margins=(14, 14, 26, 44))
+        axes.set(ylim=(0, 1), yticks=[])
+        axes.spines["left"].set_visible(False)
+        described = _draw_floor(axes, entry) if entry["metric"] == "sqnr" else _draw_interval(axes, entry)
+        return _svg(axes, "accuracy", described)
+
+
+def _draw_interval(axes: Axes, entry: Mapping[str, Any]) -> str:
+    scale, unit = score_unit(entry["metric"])
+    low, high = (value * scale for value in entry["ci95"])
+    drop, limit = entry["drop"] * scale, entry["limit"] * scale
+    left, right = min(low, 0.0), max(high, limit)
+    span = (right - left) or 1.0
+    start, end = left - 0.22 * span, right + 0.34 * span
+    axes.set(xlim=(start, end), xlabel=f"drop in {entry['metric']}{',' + unit if unit else ''}  (worse to the right)")
+    _zone(axes, limit, end, foot=0.36)
+    axes.vlines(0, 0.36, 1, color=MUTED, linewidth=1.2)
+    axes.annotate("no change", (0, 1), xytext=(-4, 5), textcoords="offset points", ha="right", color=MUTED)
+    axes.vlines(limit, 0.36, 1, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6)
+    axes.annotate(f"limit {significant(limit)}{unit}", (limit, 1), xytext=(4, 5), textcoords="offset points", color=BAD)
+    axes.errorbar(drop, 0.68, xerr=[[max(drop - low, 0)], [max(high - drop, 0)]], fmt="D", color=COMPILED, markersize=8,
+                  linewidth=4, capsize=7, capthick=2.5, zorder=3)
+    text = f"drop {significant(drop)}{unit}  (95 %: {significant(low)} … {significant(high)})"
+    half = 3.7 * len(text) / (WIDTH - 28) * (end - start)
+    axes.text(min(max((low + high) / 2, start + half), end - half), 0.2, text, ha="center", va="center", weight="bold")
+    return f"{text}, limit {significant(limit)}{unit}"
+
+
+def _draw_floor(axes: Axes, entry: Mapping[str, Any]) -> str:
+    found, floor = entry["candidate"], entry["limit"]
+    shown = min(max(found, 0.0), max(2.5 * floor, 150.0))
+    end = max(shown, floor, 1.0) * 1.4
+    axes.set(xlim=(0, end), xlabel="SQNR of the worst output, dB  (better to the right)")
+    _zone(axes, 0, floor, foot=0.2)
+    axes.vlines(floor, 0.2, 1, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6, zorder=4)
+    axes.annotate(f"floor {floor:g} dB", (floor, 1), xytext=(4, 5), textcoords="offset points", color=BAD)
+    axes.barh(0.6, shown, height=0.34, color=COMPILED, zorder=3)
+    text = decibels_text(found)
+    axes.annotate(text, (max(shown, 0), 0.6), xytext=(8, 0), textcoords="offset points", va="center", weight="bold")
+    return f"SQNR {text}, floor {floor:g} dB"
+
+
+def decibels_text(value: float) -> str:
+    """±300 dB stand for "no error at all" and "nothing but error" (fidelity.EXACT_DB)."""
+    if value >= 300:
+        return "identical"
+    return "no signal left" if value <= -300 else f"{value:.1f} dB".replace("-", "−")
+
+
+def _zone(axes: Axes, start: float, end: float, foot: float) -> None:
+    """What the limit forbids."""
+    axes.axvspan(start, end, ymin=foot, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
+
+
+def candidates_picture(plan: Mapping[str, Any], accuracy: Mapping[str, Any]) -> str | None:
+    """Every precision that was tried, latency against what it costs; None where nothing was compared.
+
+    The cost is the drop in the metric, or SQNR where all drop alike (and where SQNR is the metric).
+    """
+    rows = [row for row in plan["candidates"] if row.get("p50_ms") is not None]
+    if len(rows) < 2:
+        return None
+    by_drop = len({row["drop"] for row in rows}) > 1
+    scale, unit = score_unit(accuracy["metric"])
+    points = [(row["p50_ms"], row["drop"] * scale if by_drop else _capped_db(row)) for row in rows]
+    with matplotlib.rc_context(STYLE):
+        axes = _axes(height=268, margins=(46, 14, 30, 46))
+        axes.set_xlim(_padded([x for x, _ in points], least=0.4, room=0.12))
+        axes.set_xlabel("p50 of one call, ms  (faster to the left)")
+        axes.grid(color=GRID, linewidth=0.8)
+        if by_drop:
+            _drop_scale(axes, [y for _, y in points], accuracy["limit"] * scale, f"drop in {accuracy['metric']}", unit)
+        else:
+            _decibel_scale(axes, [y for _, y in points], accuracy)
+        taken: list[Box] = []
+        for row, point in zip(rows, points):
+            _draw_candidate(axes, row, point, chosen=row["precision"] == plan["precision"])
+            taken.append(_marker_box(axes, point))
+        for row, point in sorted(zip(rows, points), key=lambda pair: pair[0]["precision"] != plan["precision"]):
+            _label_candidate(axes, row["precision"], point, taken, chosen=row["precision"] == plan["precision"])
+        return _svg(axes, "candidates", f"{len(rows)} candidates, {plan['precision']} chosen")
+
+
+def _capped_db(row: Mapping[str, Any]) -> float:
+    return min(max(float(row["sqnr_db"]), -20.0), 160.0)
+
+
+def _padded(values: Sequence[float], *, least: float, room: float) -> tuple[float, float]:
+    """The range of *values* with *room* beside it, never narrower than *least* of the largest: noise must not look
+    like a difference."""
+    low, high = min(values), max(values)
+    missing = max(least * high - (high - low), 0.0) / 2
+    low, high = low - missing, high + missing
+    return max(low - room * (high - low), 0.0), high + room * (high - low)
+
+
+def _drop_scale(axes: Axes, drops: Sequence[float], limit: float, name: str, unit: str) -> None:
+    low, high = min(0.0, *drops), max(limit, *drops)
+    pad = 0.15 * ((high - low) or 1.0)
+    axes.set_ylim(high + pad, low - pad)
+    axes.axhspan(limit, high + pad, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
+    axes.axhline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.4)
+    _above(axes, f"{name}{',' + unit if unit else ''}  (better up; shaded: beyond the limit)")
+
+
+def _decibel_scale(axes: Axes, found: Sequence[float], accuracy: Mapping[str, Any]) -> None:
+    axes.set_ylim(min(0.0, *found), max(*found, 1.0) * 1.15)
+    if accuracy["metric"] != "sqnr":
+        _above(axes, "SQNR, dB  (better up)")
+        return
+    axes.axhspan(axes.get_ylim()[0], accuracy["limit"], facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
+    axes.axhline(accuracy["limit"], color=BAD, linestyle=(0, (4, 2)), linewidth=1.4)
+    _above(axes, "SQNR, dB  (better up; shaded: below the floor)")
+
+
+def _above(axes: Axes, text: str) -> None:
+    axes.annotate(text, (0, 1), xytext=(-34, 10), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+
+
+def _draw_candidate(axes: Axes, row: Mapping[str, Any], point: tuple[float, float], *, chosen: bool) -> None:
+    if chosen:
+        axes.plot(*point, "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, zorder=4)
+    if row["passes"]:
+        axes.plot(*point, "o", markersize=9, color=FLOAT if row["precision"] == "float" else COMPILED, zorder=5)
+    else:
+        axes.plot(*point, "x", markersize=9, markeredgewidth=2.6, color=BAD, zorder=5)
+
+
+def _label_candidate(axes: Axes, name: str, point: tuple[float, float], taken: list[Box], *, chosen: bool) -> None:
+    """Write the name beside its point, at the first place around it that is free and inside the axes."""
+    text = f"{name}, chosen" if chosen else name
+    x, y = axes.transData.transform(point)
+    width, frame = 7.2 * len(text), axes.get_window_extent()
+    for reach in (14, 26, 40, 56):
+        for dx, dy in ((reach, 0), (-reach - width, 0), (-width / 2, reach + 4), (-width / 2, -reach - 4),
+                       (4, reach), (4, -reach), (-width - 4, reach), (-width - 4, -reach)):
+            box = (x + dx, y + dy - 8, x + dx + width, y + dy + 8)
+            inside = box[0] > frame.x0 and box[2] < frame.x1 and box[1] > frame.y0 and box[3] < frame.y1
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 5}
+                axes.annotate(text, point, xytext=(dx + width / 2, dy), textcoords="offset points", ha="center",
+                              va="center", weight="bold" if chosen else "normal", zorder=6,
+                              arrowprops=leader if reach > 14 else None)
+                return
+
+
+def _marker_box(axes: Axes, point: tuple[float, float]) -> Box:
+    x, y = axes.transData.transform(point)
+    return x - 10, y - 10, x + 10, y + 10
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _axes(height: float, margins: tuple[float, float, float, float]) -> Axes:
+    """Axes of WIDTH x *height* units (1/72 inch); *margins* left, right, top, bottom."""
+    left, right, top, bottom = margins
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none")
+    FigureCanvasSVG(figure)
+    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height),
+                           facecolor="none")
+    axes.tick_params(length=3, labelsize=12)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    return axes
+
+
+def _svg(axes: Axes, name: str, described: str) -> str:
+    """The figure as an ``<svg>`` element: page colours and font, no size of its own, ids unique to *name*."""
+    assert isinstance(axes.figure, Figure)
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": f"edgefuse-{name}"}):
+        axes.figure.savefig(stream, format="svg", metadata=METADATA, transparent=True)
+    # The first <defs> holds nothing but a style sheet, which would reach out of the picture into the page.
+    body = stream.getvalue().partition("</defs>")[2]
+    body = re.sub(r' id="[\w.]+_\d+"', "", body)
+    body = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", body)
+    body = re.sub(r"(font: [^;\"']*?px) [^;\"]*", r"\1 var(--font)", body)  # as written before matplotlib 3.11?
+    for stand_in, variable in CSS_COLOURS.items():
+        body = body.replace(stand_in, f"var({variable})")
+    height = round(axes.figure.get_figheight() * 72)
+    return (f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(described)}" '
+            f'xmlns:xlink="http://www.w3.org/1999/xlink">\n{body}')

@@ -1,0 +1,157 @@
+"""Q/DQ placement and rewriting on small graphs, judged by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from edgefuse.errors import ModelError
+from edgefuse.fidelity import decibels
+from edgefuse.quantize import quantize_int8
+from edgefuse.quantize.observe import Range
+from edgefuse.quantize.rewrite import activation_quantization, weight_quantization
+
+
+def save(path, nodes, inputs, outputs, weights):
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    return path
+
+
+def run(path, feed, emulate=True):
+    options = ort.SessionOptions()
+    if emulate:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, feed)
+
+
+def random(*shape):
+    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def conv_net(tmp_path):
+    """Two convolutions with a residual connection, then a fully connected layer."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], name="conv1", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c2", "r1"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["r2"]),
+        helper.make_node("Flatten", ["r2"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w3", "b3"], ["y"], name="head", transB=1),
+    ]
+    weights = {"w1": random(8, 3, 3, 3), "b1": random(8), "w2": random(8, 8, 3, 3) / 4, "w3": random(5, 8 * 36) / 9,
+               "b3": random(5)}
+    return save(tmp_path / "net.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y"], weights)
+
+
+def samples(count=16):
+    rng = np.random.default_rng(0)
+    return [{"x": rng.normal(size=(1, 3, 6, 6)).astype(np.float32)} for _ in range(count)]
+
+
+def test_every_weighted_operation_becomes_int8_and_stays_close(conv_net, tmp_path):
+    out = tmp_path / "q.onnx"
+    counts = quantize_int8(conv_net, out, samples())
+    assert (counts.int8, counts.eligible, counts.operations) == (3, 3, 7)
+    reference = np.concatenate([run(conv_net, feed)[0] for feed in samples()])
+    got = np.concatenate([run(out, feed)[0] for feed in samples()])
+    assert decibels(float((reference**2).sum()), float(((got - reference) ** 2).sum())) > 30
+
+
+def test_weights_are_stored_as_int8_and_nothing_stands_between_a_convolution_and_its_activation(conv_net, tmp_path):
+    quantize_int8(conv_net, tmp_path / "q.onnx", samples())
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    kinds = Counter(node.op_type for node in graph.node)
+    assert (kinds["QuantizeLinear"], kinds["DequantizeLinear"]) == (3, 6)
+    assert {t.name: t.data_type for t in graph.initializer}["w2.q"] == TensorProto.INT8
+    assert not {"w1", "w2", "w3"} & {t.name for t in graph.initializer}, "float weights were left behind"
+    readers = {name: node.op_type for node in graph.node for name in node.input}
+    assert readers["c1"] == "Relu" and readers["c2"] == "Add"
+
+
+def test_quantizing_twice_gives_the_same_bytes(conv_net, tmp_path):
+    for name in ("a.onnx", "b.onnx"):
+        quantize_int8(conv_net, tmp_path / name, samples())
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
+def test_a_shared_tensor_is_quantized_once(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", w], [f"y{w}"]) for w in ("q", "k", "v")]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["yq", "yk", "yv"],
+               {w: random(8, 6 + i) for i, w in enumerate("qkv")})
+    quantize_int8(net, tmp_path / "q.onnx", [{"x": random(1, 4, 8)}])
+    assert sum(n.op_type == "QuantizeLinear" for n in onnx.load(tmp_path / "q.onnx").graph.node) == 1
+
+
+def test_products_of_two_computed_tensors_and_ids_stay_float(tmp_path):
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"]),
+        helper.make_node("Transpose", ["e"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["e", "t"], ["y"]),
+    ]
+    net = save(tmp_path / "n.onnx", nodes, {"ids": (TensorProto.INT64, [1, 4])}, ["y"], {"table": random(9, 8)})
+    with pytest.raises(ModelError, match="no convolution or matrix product"):
+        quantize_int8(net, tmp_path / "q.onnx", [{"ids": np.array([[1, 2, 3, 4]])}])
+
+
+def test_a_mask_of_minus_infinity_gets_no_range_and_its_reader_stays_float(tmp_path):
+    nodes = [
+        helper.make_node("Add", ["x", "mask"], ["m"]),
+        helper.make_node("MatMul", ["m", "w"], ["y"]),
+        helper.make_node("MatMul", ["x", "w2"], ["z"]),
+    ]
+    mask = np.array([[0, 0, -np.inf, 0]], np.float32)
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y", "z"],
+               {"mask": mask, "w": random(4, 3), "w2": random(4, 5)})
+    counts = quantize_int8(net, tmp_path / "q.onnx", [{"x": random(1, 4)}])
+    assert (counts.int8, counts.eligible) == (1, 2)
+
+
+def test_one_weight_read_along_two_axes_gets_two_scales(tmp_path):
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=0), helper.make_node("Gemm", ["x", "w"], ["z"], transB=1)]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 6])}, ["y", "z"], {"w": random(6, 6)})
+    feed = {"x": random(1, 6)}
+    quantize_int8(net, tmp_path / "q.onnx", [feed])
+    for reference, got in zip(run(net, feed), run(tmp_path / "q.onnx", feed)):
+        assert np.abs(reference - got).max() < 0.05 * np.abs(reference).max()
+
+
+finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
+
+
+@given(finite, finite)
+def test_zero_and_both_ends_survive_the_affine_map(a, b):
+    low, high = min(a, b), max(a, b)
+    how = activation_quantization(Range(low, high))
+    for value in (0.0, low, high):
+        integer = np.clip(np.rint(value / how.scale) + how.zero_point, 0, 255)
+        error = abs(how.scale * (integer - how.zero_point) - value)
+        assert error <= how.scale * 1.001 and (value or error == 0)
+
+
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 1))
+@settings(deadline=None)
+def test_weights_are_within_half_a_step_per_channel(rows, columns, axis):
+    weight = random(rows, columns)
+    integers, scale = weight_quantization(weight, axis)
+    shaped = scale.reshape(-1, 1) if axis == 0 else scale.reshape(1, -1)
+    assert integers.dtype == np.int8 and np.abs(integers.astype(int)).max() <= 127
+    assert (np.abs(integers * shaped - weight) <= shaped / 2 * 1.001).all()
+
+
+def test_a_channel_of_zeros_keeps_a_positive_scale():
+    integers, scale = weight_quantization(np.zeros((2, 3), np.float32), 0)
+    assert (scale > 0).all() and not integers.any()
