@@ -6,7 +6,9 @@ SHA-256 stand in the manifest and are checked at load. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -14,14 +16,15 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgefuse.backends import Settings
-from edgefuse.errors import BundleError, UsageError
+from edgefuse.backends import BACKENDS, Settings
+from edgefuse.errors import BundleError, UsageError, nearest
 from edgefuse.spec import ModelSpec
 
 FORMAT = 1
@@ -58,15 +61,18 @@ class Bundle:
 def new_bundle(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes the bundle at *path* when the block ends well, and vanishes when it does not.
 
-    An older bundle at *path* is replaced; anything else that stands there is refused.
+    An older bundle at *path* (or where a link at *path* leads) is replaced; anything else that stands there is refused.
     """
-    _check_replaceable(path)
+    shown = path
     try:
+        path = path.resolve()
+        _check_replaceable(path, shown)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent))
-    except OSError as error:
-        raise UsageError(f"cannot write there: {error.strerror}", where=str(path), hint="Choose another -o.") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: what resolve() raises for links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot write there: {why}", where=str(shown), hint="Choose another -o.") from None
     try:
         os.chmod(work, 0o755)  # mkdtemp's 0700 would make the bundle unreadable to a robot's service account
         yield work
@@ -75,41 +81,68 @@ def new_bundle(path: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_replaceable(path: Path) -> None:
-    if path.is_dir() and not any(path.iterdir()) or not path.exists():
+def _check_replaceable(path: Path, shown: Path) -> None:
+    if path.is_symlink():  # though resolved: it leads in a circle
+        raise UsageError("cannot write there: the link leads to itself", where=str(shown), hint="Choose another -o.")
+    if not path.exists() or path.is_dir() and not any(path.iterdir()) and path != Path.cwd():
         return
-    if not (path / MANIFEST).is_file() and not (path.is_file() and zipfile.is_zipfile(path)):
-        raise UsageError("is there already and is no bundle; it is not overwritten", where=str(path),
+    if not _looks_like_bundle(path):
+        raise UsageError("is there already and is no bundle; it is not overwritten", where=str(shown),
                          hint="Choose another -o, or remove it yourself.")
+
+
+def _looks_like_bundle(path: Path) -> bool:
+    """Damaged or not. By the manifest's keys: browser extensions and web apps have a manifest.json too, and every
+    .npz and .pt file is a zip."""
+    try:
+        if path.is_dir():
+            text = (path / MANIFEST).read_bytes()
+        elif not path.is_file():  # a pipe would be waited for
+            return False
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(MANIFEST)
+    except (OSError, KeyError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+    return all(key in text for key in (b'"format"', b'"artifact"', b'"files"', b'"sha256"'))
 
 
 def _remove_abandoned(path: Path) -> None:
     """Temporary folders of compilations of this bundle that were killed: their process is gone."""
-    for folder in path.parent.glob(f".{path.name}-*-*"):
+    for folder in path.parent.glob(f".{glob.escape(path.name)}-*-*"):
         pid = folder.name.removeprefix(f".{path.name}-").split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").is_dir():
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(work: Path, path: Path) -> None:
-    """Rename *work* to *path*; an older bundle (also one that appears meanwhile) is moved aside first."""
+    """Rename *work* to *path*; an older bundle (also one that appears meanwhile) is moved aside first, and moved back
+    if the renaming fails."""
     aside = work.with_name(f"{work.name}-old")
-    for _ in range(10):
-        if path.exists():
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
-        try:
-            work.rename(path)
-            break
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:
-                raise
-    if aside.is_dir():
-        shutil.rmtree(aside)
+    try:
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # none is there, or another process has just moved it
+                path.rename(aside)
+            try:
+                work.rename(path)
+                break
+            except OSError as error:  # another process was quicker: its bundle is the older one now
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise
+                _remove(aside)
+    except BaseException:
+        if aside.exists() and not path.exists():
+            aside.rename(path)
+        raise
+    finally:
+        _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        aside.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -168,8 +201,17 @@ def _unpack(path: Path, folder: Path) -> None:
                 if not target.is_relative_to(folder.resolve()):
                     raise BundleError(f"the file {info.filename!r} points outside the bundle", where=str(path))
                 archive.extract(info, folder)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-        raise BundleError(f"is not a bundle: neither a folder nor a readable zip ({error})", where=str(path)) from None
+            _refuse_outer_folder(archive.namelist(), path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        raise BundleError(f"is not a bundle: neither a folder nor a whole zip ({error})", where=str(path),
+                          hint="Copy or compile the bundle again.") from None
+
+
+def _refuse_outer_folder(names: list[str], path: Path) -> None:
+    inner = [name for name in names if name.endswith(f"/{MANIFEST}") and name.count("/") == 1]
+    if inner and MANIFEST not in names:
+        raise BundleError(f"holds {inner[0]!r} instead of {MANIFEST!r}", where=str(path),
+                          hint="Zip the files of the bundle, not its folder.")
 
 
 def verify(folder: Path, shown: Path | None = None) -> Bundle:
@@ -192,10 +234,10 @@ def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
                           hint="Make one with: edgefuse compile MODEL --target host")
     damaged = BundleError("the manifest is damaged", where=where, hint="Copy or compile the bundle again.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # read_text would take "\r" for "\n"
         manifest = json.loads(text)
         found, stored = manifest["format"], manifest["checksum"]
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged from None
     if found != FORMAT:
         raise BundleError(f"has format {found!r}; this version reads format {FORMAT}", where=where,
@@ -204,11 +246,28 @@ def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
         raise BundleError("the manifest was changed after it was written", where=where,
                           hint="Copy or compile the bundle again.")
     try:
-        ModelSpec.from_json(manifest["model"])
-        Settings(**manifest["artifact"]["settings"])
-    except (KeyError, TypeError, ValueError):
+        backend = _check_contents(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise damaged from None
+    if backend not in BACKENDS:
+        raise BundleError(f"was made for the backend {backend!r}, which this EdgeFuse does not have", where=where,
+                          hint=nearest(backend, BACKENDS))
     return dict(manifest)
+
+
+def _check_contents(manifest: dict[str, Any]) -> str:
+    """The backend's name; KeyError, TypeError, AttributeError or ValueError where something that is read is not there."""
+    ModelSpec.from_json(manifest["model"])
+    made = manifest["artifact"]
+    Settings(**made["settings"])
+    artifact = PurePosixPath(made["path"])
+    if artifact.is_absolute() or ".." in artifact.parts:
+        raise ValueError(f"{artifact} lies outside the bundle")
+    for listed in manifest["files"].values():
+        int(listed["size_bytes"]), str(listed["sha256"])
+    for key in ("name", "plan", "limits", "verdict"):
+        manifest[key]
+    return str(made["backend"])
 
 
 def manifest_checksum(text: str) -> str:

@@ -38,6 +38,7 @@ class _File:
     headers: dict[str, ArrayHeader]
     stacked: dict[str, bool]
     rows: int
+    grouped: bool
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,18 @@ class Split:
         feed = {}
         for spec in self.spec.inputs:
             array = row[spec.name] if file.stacked[spec.name] else row[spec.name][np.newaxis]
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise CalibrationError("holds NaN or infinity", where=f"{where}: {spec.name}",
-                                       hint="Remove the sample, or repair the recording that it came from.")
+            _check_finite(array, f"{where}: {spec.name}")
             feed[spec.name] = array
-        group = row.get(GROUP)
-        return Sample(feed, row.get(self.label) if self.label else None, None if group is None else int(group))
+        label = row[self.label] if self.label else None
+        if label is not None:
+            _check_finite(label, f"{where}: {self.label}")
+        return Sample(feed, label, int(row[GROUP]) if file.grouped else None)
+
+
+def _check_finite(array: Array, where: str) -> None:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise CalibrationError("holds NaN or infinity", where=where,
+                               hint="Remove the sample, or repair the recording that it came from.")
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,10 @@ def _whole(path: Path, spec: ModelSpec, label: str | None) -> Split:
         raise CalibrationError("holds no .npz file", where=str(path),
                                hint="Write one with numpy.savez_compressed(path, name=array, …).")
     files = tuple(_read_file(item, spec, label) for item in paths)
+    without = [file for file in files if not file.grouped]
+    if 0 < len(without) < len(files):
+        raise CalibrationError(f"has no array {GROUP!r}, which other files of the set have", where=str(without[0].path),
+                               hint="Give it to all files or to none.")
     return Split(path.name, spec, label, files, frozenset(range(sum(file.rows for file in files))))
 
 
@@ -165,10 +176,26 @@ def _read_file(path: Path, spec: ModelSpec, label: str | None) -> _File:
         headers[tensor.name], stacked[tensor.name] = _layout(headers[tensor.name], tensor, f"{path}: {tensor.name}")
     if label is not None and label not in headers:
         raise CalibrationError(f"has no array {label!r} with the labels", where=str(path), hint=nearest(label, headers))
-    wanted = [*spec.names, *([label] if label else []), *([GROUP] if GROUP in headers else [])]
-    kept = {name: headers[name] for name in wanted}
+    grouped = GROUP in headers and GROUP not in spec.names
+    kept = {name: headers[name] for name in [*spec.names, *([label] if label else []), *([GROUP] if grouped else [])]}
     _check_lengths(kept, path)
-    return _File(path, kept, stacked, next(iter(kept.values())).shape[0])
+    if label is not None:
+        _check_label(kept[label], f"{path}: {label}")
+    if grouped:
+        _check_group(kept[GROUP], f"{path}: {GROUP}")
+    return _File(path, kept, stacked, next(iter(kept.values())).shape[0], grouped)
+
+
+def _check_label(header: ArrayHeader, where: str) -> None:
+    if header.dtype.kind not in "iufb":
+        raise CalibrationError(f"has dtype {header.dtype}; expected a number", where=where,
+                               hint="Save class indices or measured values.")
+
+
+def _check_group(header: ArrayHeader, where: str) -> None:
+    if header.dtype.kind not in "iu" or len(header.shape) != 1:
+        shape = "x".join(map(str, header.shape))
+        raise CalibrationError(f"is {shape} {header.dtype}; expected one integer per sample", where=where)
 
 
 def _layout(header: ArrayHeader, tensor: TensorSpec, where: str) -> tuple[ArrayHeader, bool]:

@@ -94,12 +94,12 @@ def _score(judge: Judge, sample: GoldenSample, outputs: Mapping[str, Array]) -> 
     if judge.labelled and sample.label is None:
         raise CalibrationError("the held-out samples have no labels, and the metric needs them")
     # Without labels the float model's own choice is the label: agreement.
-    label = sample.label if judge.labelled else sample.reference[judge.output].argmax(axis=-1)
+    label = np.asarray(sample.label if judge.labelled else sample.reference[judge.output].argmax(axis=-1))
     try:
-        return float(judge.metric.score(array, np.asarray(label)))
+        return float(judge.metric.score(array, label))
     except (ValueError, TypeError, IndexError) as error:
         raise RecipeError(f"the metric {judge.metric.name!r} failed on output {judge.output!r} "
-                          f"(shape {array.shape}) and a label of shape {np.shape(label)}: {error}") from error
+                          f"(shape {array.shape}) and a label of shape {label.shape}: {error}") from error
 
 
 def judge_accuracy(comparison: Comparison, pair: tuple[str, str], judge: Judge) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def main() -> None:
         result = {"value": getattr(importlib.import_module(module), function)(**arguments)}
     except EdgeFuseError as error:
         result = {"error": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
+    except OSError as error:  # a full disk, say: no fault of the vendor's library
+        result = {"error": "ToolchainError", "what": error.strerror or str(error), "where": str(error.filename or ""),
+                  "hint": "Check the disk's space and permissions."}
     temporary = answer.with_suffix(".part")
     temporary.write_text(json.dumps(result), encoding="utf-8")
     temporary.rename(answer)

@@ -79,7 +79,7 @@ def _compile_into(folder: Path, work: Path, request: Request, steps: Steps) -> d
         exporter = source.export(work / "float.onnx")
         step.note(exporter)
     candidates, failed = _build_candidates(precisions, folder, work, samples, source.spec, request, steps)
-    feeds = list(samples.golden.first(LATENCY_FEEDS).feeds())
+    feeds: list[Feed] = list(samples.golden.first(LATENCY_FEEDS).feeds())
     with steps.step("Choosing the precision") as step, _opened(candidates, source.spec, device) as runners:
         choice = _choose(runners, failed, request.precision, samples, source, judge, work, feeds)
         step.note(choice["reason"])

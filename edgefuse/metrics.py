@@ -8,6 +8,7 @@ function has the attribute ``higher_is_better = False``.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,25 @@ def load_metric(name: str, folder: Path) -> Metric:
     if not separator:
         raise RecipeError(f"there is no metric {name!r}", where="accuracy.metric", hint=nearest(name, [*METRICS, SQNR]))
     score = _load_function(folder / file, function)
-    return Metric(name, score, bool(getattr(score, "higher_is_better", True)))
+    return Metric(name, _checked(score, name), bool(getattr(score, "higher_is_better", True)))
+
+
+def _checked(function: Callable[[Array, Array], float], name: str) -> Callable[[Array, Array], float]:
+    """The user's *function* with its failures told as such."""
+    def score(output: Array, label: Array) -> float:
+        try:
+            value = float(function(output, label))
+        except Exception as error:  # the user's own code, as in _load_function
+            raise RecipeError(f"failed on an output of shape {output.shape} and a label of shape {np.shape(label)}: "
+                              f"{type(error).__name__}: {error}", where=f"accuracy.metric: {name}",
+                              hint="It is called for one sample, as function(output, label), with numpy arrays."
+                              ) from error
+        if not math.isfinite(value) and np.isfinite(output).all():
+            raise RecipeError(f"returned {value} for an output without NaN and infinity; expected a number",
+                              where=f"accuracy.metric: {name}")
+        return value
+
+    return score
 
 
 def _load_function(path: Path, name: str) -> Callable[[Array, Array], float]:
@@ -78,7 +97,7 @@ def _load_function(path: Path, name: str) -> Callable[[Array, Array], float]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code: any error is theirs, and is told as such
+    except (Exception, SystemExit) as error:  # the user's own code: any error is theirs, and is told as such
         raise RecipeError(f"cannot be imported: {type(error).__name__}: {error}", where=str(path)) from error
     function = getattr(module, name, None)
     if not callable(function):

@@ -9,6 +9,7 @@ groups where samples belong to recordings. Numpy only: the gate also runs on the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ def _decide(interval: tuple[float, float], limit: float, units: int | None) -> V
     return Verdict.FAIL if interval[0] > limit else Verdict.INCONCLUSIVE
 
 
-def tango_interval(worse: int, better: int, samples: int, z: float = Z95) -> tuple[float, float]:
+def tango_interval(worse: float, better: float, samples: float, z: float = Z95) -> tuple[float, float]:
     """Score interval of the difference of two paired proportions (Tango 1998, Stat. Med. 17:891–908, eq. 5–7).
 
     *worse* pairs are right in the reference only, *better* in the candidate only. Unlike Wald's interval it has
@@ -97,7 +98,7 @@ def _tango_score(worse: float, better: float, samples: float, delta: float) -> f
     return gap / math.sqrt(variance)
 
 
-def _bisect(function, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
+def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
     """The zero of a decreasing *function* between *low* and *high*."""
     for _ in range(60):
         middle = (low + high) / 2
@@ -108,7 +109,7 @@ def _bisect(function, low: float, high: float) -> float:  # type: ignore[no-unty
 def mcnemar_exact(worse: int, better: int) -> float:
     """Two-sided exact binomial test that discordant pairs fall either way equally often."""
     total, extreme = worse + better, min(worse, better)
-    tail = sum(math.comb(total, k) for k in range(extreme + 1)) / 2**total
+    tail = sum(math.comb(total, k) for k in range(extreme + 1)) / (1 << total)
     return min(1.0, 2 * tail)
 
 
@@ -128,7 +129,7 @@ def _group_means(loss: Scores, groups: NDArray[np.int64] | None) -> tuple[Scores
     if groups is None:
         return loss, np.ones_like(loss)
     _, index = np.unique(groups, return_inverse=True)
-    return np.bincount(index, loss), np.bincount(index).astype(np.float64)
+    return np.bincount(index, loss).astype(np.float64), np.bincount(index).astype(np.float64)
 
 
 def _tango_samples(worse: int, better: int, samples: int, limit: float) -> int | None:
@@ -137,14 +138,10 @@ def _tango_samples(worse: int, better: int, samples: int, limit: float) -> int |
         return None
     for doubling in range(1, 41):
         scale = 2 ** (doubling / 2)
-        low, high = _tango_scaled(worse * scale, better * scale, samples * scale)
+        low, high = tango_interval(worse * scale, better * scale, samples * scale)  # the formula takes real counts
         if high <= limit or low > limit:
             return math.ceil(samples * (scale - 1))
     return None
-
-
-def _tango_scaled(worse: float, better: float, samples: float) -> tuple[float, float]:
-    return tango_interval(worse, better, samples)  # type: ignore[arg-type]  # the formula takes any real counts
 
 
 def _scaled_samples(drop: float, interval: tuple[float, float], limit: float, samples: int) -> int | None:

@@ -88,17 +88,19 @@ class Recipe:
 
 def parse_limit(text: str) -> Limit:
     """``"1%"`` is relative to the reference, ``"0.5pt"`` is absolute (percentage points of the metric)."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|pt)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(%|pt)\s*", text)
     if not match:
-        raise UsageError(f"{text!r} is not a limit", hint='Write "1%" (relative) or "0.5pt" (absolute points).')
+        raise UsageError(f"{text!r} is not a limit", where="--max-drop",
+                         hint='Write "1%" (relative) or "0.5pt" (absolute points).')
     return Limit(float(match[1]) / 100, relative=match[2] == "%")
 
 
 def parse_milliseconds(text: str) -> float:
     """``"5ms"``, ``"800us"`` or ``"0.1s"`` in milliseconds."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(us|ms|s)\s*", text)
     if not match or float(match[1]) == 0:
-        raise UsageError(f"{text!r} is not a duration", hint='Write "5ms", "800us" or "0.1s".')
+        raise UsageError(f"{text!r} is not a duration", where="--max-latency",
+                         hint='Write "5ms", "800us" or "0.1s".')
     return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
 
 
@@ -112,6 +114,21 @@ def find_recipe(name: str) -> Path | None:
     if path.exists() or path.name != name:
         return None
     return shipped_names("recipes", "*/recipe.toml").get(name)
+
+
+def require_recipe(name: str) -> Path:
+    """As :func:`find_recipe`, for what --recipe names; raises :class:`UsageError` when there is none."""
+    found = find_recipe(name)
+    if found is None:
+        raise UsageError(f"there is no recipe {name!r}", where="--recipe", hint=suggest_recipe(name))
+    return found
+
+
+def suggest_recipe(name: str) -> str:
+    """What to do about a recipe that is not found."""
+    guess = nearest(name, shipped_names("recipes", "*/recipe.toml"))
+    known = "Give a TOML file, a folder with recipe.toml, or a name from: edgefuse recipes"
+    return f"{guess} {known}" if guess.startswith("Did") else known
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -131,9 +148,9 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _check_name(name: str, where: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise RecipeError(f"name is {name!r}; expected letters, digits, '.', '_' and '-' (it names the bundle)",
-                          where=where)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise RecipeError(f"name is {name!r}; expected at most 100 letters, digits, '.', '_' and '-' (it names the "
+                          "bundle)", where=where)
     return name
 
 
@@ -159,7 +176,9 @@ def _read_inputs(table: Mapping[str, Any], where: str) -> tuple[TensorSpec, ...]
 
 def _read_outputs(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
     for name, keys in table.items():
-        check_keys(keys if isinstance(keys, dict) else {"": 0}, (), f"{where}.{name}")
+        if not isinstance(keys, dict):
+            raise RecipeError(f"{name!r} is {keys!r}; expected a table", where=where, hint=f"Write [outputs.{name}].")
+        check_keys(keys, (), f"{where}.{name}")
     return tuple(table)
 
 
@@ -170,14 +189,16 @@ def _read_calibration(table: Mapping[str, Any], folder: Path, where: str) -> Cal
     for key, count in (("samples", samples), ("golden", golden)):
         if count is not None and count < 1:
             raise RecipeError(f"{key} is {count}; expected at least 1", where=where)
-    return CalibrationSource(folder / path if path else None, samples, golden, typed(table, "seed", int, 0, where))
+    seed = typed(table, "seed", int, 0, where)
+    if seed < 0:
+        raise RecipeError(f"seed is {seed}; expected 0 or more", where=where)
+    return CalibrationSource(folder / path if path else None, samples, golden, seed)
 
 
 def _read_accuracy(table: Mapping[str, Any], where: str) -> Accuracy:
     check_keys(table, ("metric", "output", "label", "max_drop", "min_sqnr_db"), where)
-    limit = typed(table, "max_drop", str, None, where)
     try:
-        max_drop = parse_limit(limit) if limit else DEFAULT_LIMIT
+        max_drop = parse_limit(str(table["max_drop"])) if "max_drop" in table else DEFAULT_LIMIT
     except UsageError as error:
         raise RecipeError(error.what, where=f"{where}.max_drop", hint=error.hint) from None
     return Accuracy(

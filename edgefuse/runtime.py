@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from edgefuse.backends import Runner, load_backend
 from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.errors import DeviceMismatchError, FeedError
@@ -70,7 +72,7 @@ class Model:
             self._refuse(feed)
         for name, dtype, shape in self._expected:
             array = feed.get(name)
-            if array is None or shape is None or array.shape != shape or array.dtype != dtype:
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
                 self._refuse(feed)
                 break
         with self._lock:

@@ -7,7 +7,10 @@ stream: memory holds one sample, whatever the file's size. Standard library and 
 from __future__ import annotations
 
 import io
+import lzma
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +24,16 @@ from edgefuse.errors import CalibrationError
 from edgefuse.spec import Array
 
 
+DAMAGED = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What reading a member of a damaged, encrypted or foreign zip raises; each decompressor has an error of its own."""
+
+
 @dataclass(frozen=True)
 class ArrayHeader:
     """Shape and dtype of an array as its ``.npy`` header says, read without its data."""
 
     shape: tuple[int, ...]
-    dtype: np.dtype  # type: ignore[type-arg]
+    dtype: np.dtype
     fortran: bool = False
 
 
@@ -55,29 +62,35 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except OSError as error:
         raise CalibrationError(f"cannot read the file: {error.strerror}", where=str(path)) from None
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):
         raise CalibrationError("is not an .npz file, or is cut short", where=str(path),
                                hint="Write it with numpy.savez_compressed(path, name=array, …).") from None
 
 
 def _header(archive: zipfile.ZipFile, name: str, path: Path) -> ArrayHeader:
-    where = f"{path}: {name}"
+    where, hint = f"{path}: {name.removesuffix('.npy')}", "An .npz holds only arrays that numpy saved."
+    if not name.endswith(".npy"):
+        raise CalibrationError(f"the member {name!r} is not a numpy array", where=where, hint=hint)
     try:
         with archive.open(name) as stream:
             shape, fortran, dtype = _skip_header(stream)
-    except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise CalibrationError(f"is not a numpy array ({error})", where=where,
-                               hint="An .npz holds only arrays that numpy saved.") from None
+            present = archive.getinfo(name).file_size - stream.tell()
+    except DAMAGED as error:
+        raise CalibrationError(f"is not a numpy array, or is damaged ({error})", where=where, hint=hint) from None
     if dtype.hasobject:
         raise CalibrationError("is an array of Python objects, which only pickle can read", where=where,
                                hint="Save a plain array: numpy.asarray(values, dtype=numpy.float32).")
     if fortran and len(shape) > 1:
         raise CalibrationError("is stored column by column (Fortran order)", where=where,
                                hint="Save numpy.ascontiguousarray(array).")
+    announced = math.prod(shape) * dtype.itemsize
+    if present != announced:  # found here, before anyone counts to a number that only the header claims
+        raise CalibrationError(f"is cut short: {present} bytes of data; its header says {announced}", where=where,
+                               hint="Copy the file again, or write it again.")
     return ArrayHeader(shape, dtype, fortran)
 
 
-def _skip_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:  # type: ignore[type-arg]
+def _skip_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = npy_format.read_magic(stream)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, fortran, dtype = read(stream)
@@ -86,11 +99,12 @@ def _skip_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:  
 
 def _read_row(stream: IO[bytes], header: ArrayHeader, where: str) -> Array:
     shape = header.shape[1:]
-    size = int(np.prod(shape, dtype=np.int64)) * header.dtype.itemsize
+    size = math.prod(shape) * header.dtype.itemsize
     try:
         data = stream.read(size)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise CalibrationError(f"the data are damaged ({error})", where=where) from None
+    except DAMAGED as error:
+        raise CalibrationError(f"the data are damaged ({error})", where=where,
+                               hint="Copy the file again, or write it again.") from None
     if len(data) != size:
         raise CalibrationError(f"the file ends early: {len(data)} of {size} bytes", where=where)
     return np.frombuffer(data, header.dtype).reshape(shape)
@@ -150,7 +164,7 @@ class SampleWriter:
             self._remove_parts()
 
 
-def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:  # type: ignore[type-arg]
+def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     buffer = io.BytesIO()
     fields = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     npy_format.write_array_header_1_0(buffer, fields)

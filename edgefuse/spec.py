@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefuse.errors import FeedError, RecipeError, UsageError, nearest
+from edgefuse.tables import typed
 
 Array = NDArray[Any]
 Feed = Mapping[str, Array]
@@ -109,15 +110,15 @@ def make_tensor_spec(name: str, table: Mapping[str, Any], where: str) -> TensorS
         dims = tuple(parse_dim(dim) for dim in shape)
     except ValueError as error:
         raise RecipeError(str(error), where=f"{where}.shape") from None
-    dtype, modality = table.get("dtype", "float32"), table.get("modality")
+    dtype, modality = typed(table, "dtype", str, "float32", where), typed(table, "modality", str, None, where)
     if dtype not in DTYPES:
-        raise RecipeError(f"dtype {dtype!r} is not supported", where=where, hint=nearest(str(dtype), DTYPES))
+        raise RecipeError(f"dtype {dtype!r} is not supported", where=where, hint=nearest(dtype, DTYPES))
     if modality is not None and modality not in MODALITIES:
-        raise RecipeError(f"modality {modality!r} is unknown", where=where, hint=nearest(str(modality), MODALITIES))
-    rate = table.get("rate_hz")
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate <= 0):
+        raise RecipeError(f"modality {modality!r} is unknown", where=where, hint=nearest(modality, MODALITIES))
+    rate = typed(table, "rate_hz", float, None, where)
+    if rate is not None and rate <= 0:
         raise RecipeError(f"rate_hz is {rate!r}; expected a positive number", where=where)
-    return TensorSpec(name, dims, dtype, modality, str(table.get("stream", name)), rate)
+    return TensorSpec(name, dims, dtype, modality, typed(table, "stream", str, name, where), rate)
 
 
 def parse_input_flag(text: str) -> TensorSpec:
@@ -127,7 +128,7 @@ def parse_input_flag(text: str) -> TensorSpec:
     if not name or not shape or extra and extra[0]:
         raise UsageError(f"--input {text!r} is not NAME:SHAPE[:DTYPE[:MODALITY]]",
                          hint="Example: --input image:1x3x224x224:float32:image")
-    dims = [int(d) if d.isdigit() else d for d in shape.split("x")]
+    dims = [int(d) if d.isdecimal() else d for d in shape.split("x")]
     table = {"shape": dims, "dtype": dtype or "float32", **({"modality": modality} if modality else {})}
     try:
         return make_tensor_spec(name, table, f"--input {name}")

@@ -5,6 +5,7 @@ Standard library only, apart from tomli on Python 3.10, which has no tomllib.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -44,13 +45,17 @@ def subtable(table: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
     return value
 
 
+KINDS = {str: "a string", int: "a whole number", float: "a number", list: "a list", bool: "true or false"}
+
+
 def typed(table: Mapping[str, Any], key: str, kind: type, default: Any, where: str) -> Any:
-    """``table[key]`` if it is a *kind* (an int passes for a float, a bool for neither)."""
+    """``table[key]`` if it is a *kind* (an int passes for a float, a bool for neither; TOML's nan and inf for none)."""
     if key not in table:
         return default
     value = table[key]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
-        raise RecipeError(f"{key} is {value!r}; expected a {kind.__name__}", where=where)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits or isinstance(value, float) and not math.isfinite(value) or isinstance(value, str) and "\0" in value:
+        raise RecipeError(f"{key} is {value!r}; expected {KINDS[kind]}", where=where)
     return value

@@ -23,7 +23,10 @@ try:
 except ImportError as error:
     raise MissingToolError("ONNX Runtime is not installed", hint="Install it with: pip install onnxruntime") from error
 
-ERRORS = tuple(value for value in vars(ort_errors).values() if isinstance(value, type) and issubclass(value, Exception))
+ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    *(value for value in vars(ort_errors).values() if isinstance(value, type) and issubclass(value, Exception)),
+)
 
 
 def version() -> str:
@@ -62,7 +65,7 @@ def open_graph(onnx_path: Path, spec: ModelSpec, threads: int = 1, emulate: bool
 def _translated(doing: str) -> Iterator[None]:
     try:
         yield
-    except (*ERRORS, RuntimeError) as error:
+    except ERRORS as error:
         line = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise ToolchainError(f"ONNX Runtime {version()} failed while {doing}: {line.strip()[:300]}") from error
 

@@ -5,6 +5,7 @@ Each verb is a module of this package, imported only when it is used, so that ``
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -14,7 +15,7 @@ from types import FrameType
 
 import click
 
-from edgefuse.errors import EdgeFuseError, nearest
+from edgefuse.errors import EdgeFuseError, InputError, nearest
 from edgefuse.version import __version__
 
 COMMANDS = {
@@ -26,6 +27,9 @@ COMMANDS = {
     "devices": "List the targets, or show one.",
     "recipes": "List the recipes that ship with EdgeFuse.",
 }
+
+READER_GONE = 141
+"""Nobody reads the answer any more; what a shell reports for SIGPIPE (128 + 13), as 130 is for SIGINT."""
 
 
 class _Verbs(click.Group):
@@ -58,7 +62,9 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; every way out has its exit code (DESIGN §5)."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _interrupt)
     try:
         code = app.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -72,10 +78,10 @@ def main() -> None:
     except EdgeFuseError as error:
         _say(error.what, error.where, error.hint)
         code = error.exit_code
+    except SystemExit as error:  # no verb exits by itself
+        code = _foreign_exit(error)
     except BrokenPipeError:
-        # The reader (head, less) has gone: not an error, and Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = READER_GONE
     except OSError as error:
         _say(f"{error.strerror or error}", str(error.filename or ""), "Check the disk's space and permissions.")
         code = 5
@@ -83,7 +89,26 @@ def main() -> None:
         traceback.print_exc()
         _say("this is a defect of EdgeFuse; please report it with the lines above", "", "")
         code = 70
+    _finish_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _foreign_exit(error: SystemExit) -> int:
+    """The exit code for a ``sys.exit`` that is not ours, whose own code, often 0, would be taken for a verdict."""
+    if isinstance(error.__context__, BrokenPipeError):  # click and rich: the reader (head, less) has gone
+        return READER_GONE
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    _say(f"the code there ended the program (SystemExit: {error.code})", f"{line.filename}:{line.lineno}",
+         "Code that a model, recipe or metric names must not call sys.exit.")
+    return InputError.exit_code
+
+
+def _finish_stdout() -> None:
+    """What could not be written has been told above; Python must not complain about it once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -92,6 +117,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 def _say(what: str, where: str, hint: str) -> None:
     place = f"{where}: " if where else ""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {place}{what}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+    with contextlib.suppress(OSError):  # nobody may be listening; the exit code still tells
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {place}{what}", err=True)
+        if hint:
+            click.echo(f"  {hint}", err=True)

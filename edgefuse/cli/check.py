@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import click
 
 from edgefuse.bundle import open_bundle
-from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle
-from edgefuse.recipe import find_recipe, parse_limit, parse_milliseconds
+from edgefuse.recipe import parse_limit, parse_milliseconds, require_recipe
 from edgefuse.report.text import print_report
 from edgefuse.verdict import Verdict
 
@@ -25,13 +23,11 @@ from edgefuse.verdict import Verdict
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def command(bundle: Path, max_drop: str | None, max_latency: str | None, recipe: str | None, as_json: bool,
-            quiet: bool) -> None:
+            quiet: bool) -> int:
     """Judge BUNDLE again on this machine: every hash, accuracy on its golden samples, latency."""
-    limit = parse_limit(max_drop) if max_drop else None
-    p90_ms = parse_milliseconds(max_latency) if max_latency else None
-    folder = find_recipe(recipe) if recipe else None
-    if recipe and folder is None:
-        raise UsageError(f"there is no recipe {recipe!r}", where="--recipe")
+    limit = parse_limit(max_drop) if max_drop is not None else None
+    p90_ms = parse_milliseconds(max_latency) if max_latency is not None else None
+    folder = require_recipe(recipe) if recipe is not None else None
     with open_bundle(bundle) as opened:
         report = check_bundle(opened, Steps(quiet=quiet), max_drop=limit, p90_ms=p90_ms,
                               metrics_folder=folder.resolve().parent if folder else None)
@@ -39,4 +35,4 @@ def command(bundle: Path, max_drop: str | None, max_latency: str | None, recipe:
         click.echo(json.dumps(report, indent=2))
     else:
         print_report(report)
-    sys.exit(Verdict(report["verdict"]).exit_code)
+    return Verdict(report["verdict"]).exit_code

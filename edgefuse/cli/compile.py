@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +14,9 @@ from edgefuse.bundle import SUFFIX
 from edgefuse.device import load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
 from edgefuse.progress import Steps
-from edgefuse.recipe import Recipe, find_recipe, parse_limit, parse_milliseconds, read_recipe
+from edgefuse.recipe import (
+    Recipe, find_recipe, parse_limit, parse_milliseconds, read_recipe, require_recipe, suggest_recipe,
+)
 from edgefuse.spec import parse_input_flag
 from edgefuse.verdict import Verdict
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def command(model: str, target: str, recipe_name: str | None, calibration: Path | None, output: Path | None,
             precision: str, max_drop: str | None, max_latency: str | None, inputs: tuple[str, ...], trust: bool,
-            as_json: bool, quiet: bool) -> None:
+            as_json: bool, quiet: bool) -> int:
     """Compile MODEL for a device, prove that it is still accurate, and write a bundle.
 
     MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module) or a recipe (a folder or a name).
@@ -65,27 +67,24 @@ def command(model: str, target: str, recipe_name: str | None, calibration: Path 
         from edgefuse.report.text import print_report
 
         print_report(report, request.out)
-    sys.exit(Verdict(report["verdict"]).exit_code)
+    return Verdict(report["verdict"]).exit_code
 
 
-def _import_compiler():  # type: ignore[no-untyped-def]
+def _import_compiler() -> ModuleType:
     """The heavy half (torch, onnx …), only when it is needed and with a cure when it is missing."""
     try:
         from edgefuse import compile as compiler
-    except ImportError as error:
-        raise MissingToolError(f"compiling needs the package {error.name!r}, which is not installed",
-                               hint="Install it with: pip install 'edgefuse[compile]'") from error
+    except (ImportError, MissingToolError) as error:
+        missing = error.what if isinstance(error, MissingToolError) else f"the package {error.name!r} is not installed"
+        raise MissingToolError(missing, where="edgefuse compile",
+                               hint="A robot does not need it; a workstation does: pip install 'edgefuse[compile]'") from error
     return compiler
 
 
 def _resolve(model: str, recipe_name: str | None) -> tuple[Recipe, Path]:
     """The recipe and the model file that MODEL and --recipe mean."""
     if recipe_name is not None:
-        found = find_recipe(recipe_name)
-        if found is None:
-            raise UsageError(f"there is no recipe {recipe_name!r}", where="--recipe",
-                             hint="Give a TOML file, a folder with recipe.toml, or a name from: edgefuse recipes")
-        return read_recipe(found), Path(model)
+        return read_recipe(require_recipe(recipe_name)), Path(model)
     recipe_file = find_recipe(model)
     if recipe_file is not None:
         recipe = read_recipe(recipe_file)
@@ -96,8 +95,7 @@ def _resolve(model: str, recipe_name: str | None) -> tuple[Recipe, Path]:
         return recipe, path
     path = Path(model)
     if not path.exists():
-        raise ModelError("there is no such model file or recipe", where=model,
-                         hint="Recipes that ship with EdgeFuse: edgefuse recipes")
+        raise ModelError("there is no such model file or recipe", where=model, hint=suggest_recipe(model))
     name = "".join(char if char.isalnum() or char in "._-" else "-" for char in path.stem).lstrip("._-") or "model"
     return Recipe(name=name, folder=path.resolve().parent), path
 
@@ -113,7 +111,9 @@ def _merge_flags(recipe: Recipe, calibration: Path | None, max_drop: str | None,
         recipe = replace(recipe, latency=replace(recipe.latency, p90_ms=parse_milliseconds(max_latency)))
     if inputs:
         specs = tuple(parse_input_flag(text) for text in inputs)
-        if len({spec.name for spec in specs}) < len(specs):
-            raise UsageError("--input names the same input twice")
+        names = [spec.name for spec in specs]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"the input {name!r} is described twice", where="--input", hint="Keep one of them.")
         recipe = replace(recipe, inputs=specs)
     return recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 
 import click
@@ -17,7 +16,7 @@ MARKS = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def command(as_json: bool) -> None:
+def command(as_json: bool) -> int:
     """Say what is installed on this machine, what is missing, and the command that cures it.
 
     Exit code 5 when a bundle cannot run here.
@@ -30,4 +29,4 @@ def command(as_json: bool) -> None:
         for item in findings:
             table.add_row(item.name, MARKS[item.ok], item.text + (f"\n{item.cure}" if item.cure and not item.ok else ""))
         Console(highlight=False).print(table)
-    sys.exit(0 if can_run(findings) else 5)
+    return 0 if can_run(findings) else 5

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from edgefuse.bundle import MANIFEST, Bundle, open_bundle
 from edgefuse.errors import MissingToolError
-from edgefuse.recipe import Recipe, find_recipe, read_recipe
+from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.spec import ModelSpec
 
 
@@ -38,7 +38,11 @@ def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
         return not (path / "recipe.toml").is_file()
-    return zipfile.is_zipfile(path) and MANIFEST in zipfile.ZipFile(path).namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
 
 
 def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, A
     except ImportError as error:
         raise MissingToolError(f"reading a model needs the package {error.name!r}, which is not installed",
                                hint="Install it with: pip install 'edgefuse[compile]'") from error
-    found = find_recipe(recipe_name or path)
+    found = require_recipe(recipe_name) if recipe_name is not None else find_recipe(path)
     recipe = read_recipe(found) if found else Recipe(Path(path).stem, Path(path).resolve().parent)
     file = (recipe.model.path or recipe.model.weights) if found and not recipe_name else None
     source = load_source(file or Path(path), recipe, trust)

@@ -21,6 +21,8 @@ from edgefuse.spec import Array
 @click.option("--json", "as_json", is_flag=True, help="Print the outputs as JSON.")
 def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -> None:
     """Run BUNDLE once on the arrays of an .npz file and show its outputs."""
+    if output is not None:
+        _check_place(output)
     with load(bundle) as model:
         outputs = model(_read_feed(feed_path))
     if output is not None:
@@ -44,9 +46,15 @@ def _read_feed(path: Path) -> dict[str, Array]:
                         hint="Write it with numpy.savez(path, name=array, …).") from error
 
 
-def _write(path: Path, outputs: dict[str, Array]) -> None:
+def _check_place(path: Path) -> None:
     if path.suffix != ".npz":
         raise UsageError("must end in .npz", where=f"-o {path}")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"there is no such folder: {path.parent}"
+        raise UsageError(what, where=f"-o {path}", hint="Choose another -o.")
+
+
+def _write(path: Path, outputs: dict[str, Array]) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as stream:

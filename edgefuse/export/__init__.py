@@ -28,8 +28,10 @@ FRONTENDS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph (opset 18,
-    its inputs and outputs named as in ``spec``, weights inside the file) and returns the exporter's name."""
+    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph (opset 18, but
+    an ONNX file keeps its own from 13 on; inputs and outputs named as in ``spec``, weights inside the file) and
+    returns the exporter's name: "torch-dynamo", "torchscript-legacy" or "onnx". An input that the model does
+    not use is an input of the graph all the same."""
 
     kind: str
     spec: ModelSpec

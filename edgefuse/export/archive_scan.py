@@ -19,8 +19,10 @@ from typing import Any
 from edgefuse.export.pickle_scan import HARMLESS, imported_names
 
 OPERATOR = re.compile(
-    r"torch\.ops\.\w+(\.\w+)+|torch\.sym_\w+|torch\._sym_\w+|math\.\w+|#.*|_operator\.(add|sub|mul|truediv|floordiv|mod"
-    r"|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|invert|lshift|rshift|getitem|index|matmul)" )
+    r"(?!.*\.__(?!i?(and|or|xor|lshift|rshift)__\.))"
+    r"(torch\.ops\.\w+(\.\w+)+|torch\.(_?sym_\w+)|math\.\w+|#.*|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg"
+    r"|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|invert|lshift|rshift|getitem|index|matmul))"
+)
 """No ``_operator.call`` and no ``torch.load``: a node may call whatever its target names."""
 EXPRESSION = re.compile(r"(?!.*__)(?:Symbol\('\w+'|[\w\s+\-*/%<>=!&|~^(),]|(?<=\d)\.(?=\d))*")
 """Arithmetic over symbols: no attributes, no strings but a symbol's name, no subscripts."""

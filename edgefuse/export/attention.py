@@ -119,8 +119,35 @@ def transformer_encoder_layer(
     return norm_2(x + feed_forward(x))
 
 
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """The function of torch.nn.functional, whose exporter (torch 2.13) knows four dimensions only; here
+    (..., L, E) x (..., S, E) x (..., S, V) -> (..., L, V). A bool mask is True where attention is allowed."""
+    if enable_gqa:  # fewer heads of keys and values, each serving several of the queries
+        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], dim=-3)
+        value = value.repeat_interleave(query.shape[-3] // value.shape[-3], dim=-3)
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if attn_mask is not None:
+        allowed = attn_mask.dtype == torch.bool
+        scores = scores.masked_fill(~attn_mask, -math.inf) if allowed else scores + attn_mask
+    attention = torch.softmax(scores, dim=-1)
+    return (functional.dropout(attention, dropout_p) if dropout_p else attention) @ value
+
+
 FUSED: dict[Any, Callable[..., Any]] = {
     torch.ops.aten._native_multi_head_attention.default: multi_head_attention,
     torch.ops.aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
+    torch.ops.aten.scaled_dot_product_attention.default: scaled_dot_product_attention,
 }
 """A decomposition table, as ``ExportedProgram.run_decompositions`` and ``make_fx`` take it."""

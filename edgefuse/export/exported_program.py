@@ -23,6 +23,7 @@ from edgefuse.export.program import (
     Capture,
     capture,
     check_program,
+    fixed_size,
     graph_notes,
     user_inputs,
     without_side_effects,
@@ -149,8 +150,10 @@ def _dims(node: Node, program: ExportedProgram) -> tuple[OpenDim, ...]:
 
 
 def _dim(size: int | torch.SymInt, program: ExportedProgram) -> OpenDim:
-    if isinstance(size, int):
-        return size
+    fixed = fixed_size(size)
+    if fixed is not None:
+        return fixed
+    assert isinstance(size, torch.SymInt)
     expression = size.node.expr
     bounds = bound_sympy(expression, program.range_constraints)
     if bounds.upper > MOST:

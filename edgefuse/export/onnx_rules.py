@@ -102,8 +102,7 @@ def _quantized_note(nodes: list[NodeProto]) -> Iterator[str]:
     counts = Counter(node.op_type for node in nodes if node.op_type in QUANTIZED)
     if counts:
         listed = ", ".join(f"{count} {op}" for op, count in counts.most_common())
-        yield f"The model is quantized already ({listed}); the reference is that quantized model, not a float
-        one."
+        yield f"The model is quantized already ({listed}); its reference is that quantized model."
 
 
 def _opset_note(model: ModelProto) -> Iterator[str]:

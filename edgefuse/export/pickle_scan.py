@@ -21,11 +21,12 @@ object's."""
 HARMLESS = re.compile(
     r"torch\._utils _rebuild\w*|torch\._tensor _rebuild_from_type_v2|torch\.nn\.parameter (Parameter|Buffer)"
     r"|torch (\w+Storage|Size|device|dtype|Tensor|b?float\d*|u?int\d+|bool|double|half|long)"
-    r"|torch\.storage (UntypedStorage|TypedStorage|_load_from_bytes)|torch\.serialization _get_layout"
-    r"|collections (OrderedDict|Counter|defaultdict)|(builtins|__builtin__)
-    (set|dict|list|tuple|bytearray|complex)" r"|_codecs encode" )
-"""``module name`` of what a checkpoint of tensors needs; all of it is in torch's own ``weights_only``
-list."""
+    r"|torch\.storage (UntypedStorage|TypedStorage)|torch\.serialization _get_layout|_codecs encode"
+    r"|collections (OrderedDict|Counter|defaultdict)"
+    r"|(builtins|__builtin__) (set|dict|list|tuple|bytearray|complex)"
+)
+"""``module name`` of what a checkpoint of tensors needs; all of it is in torch's own ``weights_only`` list.
+Not ``torch.storage _load_from_bytes``: that unpickles its argument without any such list."""
 
 
 def looks_like_state_dict(file: Any) -> bool:

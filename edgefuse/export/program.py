@@ -67,10 +67,17 @@ def check_dynamic(program: ExportedProgram, inputs: Sequence[TensorSpec]) -> Non
     """AUTO fixes a dimension without a word where the model demands it; raises :class:`FixedDimError`."""
     for spec, node in zip(inputs, user_inputs(program)):
         for axis, (wanted, size) in enumerate(zip(spec.shape, node.meta["val"].shape)):
-            if isinstance(wanted, DimRange) and isinstance(size, int):
+            if isinstance(wanted, DimRange) and fixed_size(size) is not None:
                 raise FixedDimError(
                     f"input {spec.name!r} has dimension {axis} fixed at {size}; expected {wanted}"
                 )
+
+
+def fixed_size(size: int | torch.SymInt) -> int | None:
+    """The number that *size* always is; torch 2.13 may keep one that it has fixed as a SymInt without symbols."""
+    if isinstance(size, torch.SymInt):
+        return None if size.node.expr.free_symbols else int(size.node.expr)
+    return size
 
 
 def user_inputs(program: ExportedProgram) -> list[Node]:

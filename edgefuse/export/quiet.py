@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import sys
 import tempfile
 import traceback
 import warnings
@@ -29,10 +31,13 @@ class Chatter:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[Chatter]:
-    """Collect stdout, stderr, warnings and torch's log lines; nothing reaches the terminal."""
+def quiet(native: bool = False) -> Iterator[Chatter]:
+    """Collect stdout, stderr, warnings and torch's log lines; nothing reaches the terminal. With *native* what C++
+    prints as well: for the whole process, so only where that is needed."""
     chatter = Chatter()
     with contextlib.ExitStack() as stack:
+        if native:
+            stack.enter_context(_redirected_descriptors(chatter.stream))
         stack.enter_context(contextlib.redirect_stdout(chatter.stream))
         stack.enter_context(contextlib.redirect_stderr(chatter.stream))
         stack.enter_context(_redirected_logs(chatter.stream))
@@ -40,6 +45,25 @@ def quiet() -> Iterator[Chatter]:
         chatter.warnings = caught if caught is not None else []
         warnings.simplefilter("always")
         yield chatter
+
+
+@contextlib.contextmanager
+def _redirected_descriptors(stream: io.StringIO) -> Iterator[None]:
+    """Descriptors 1 and 2 to a file, whose text is added to *stream* at the end."""
+    for python in (sys.stdout, sys.stderr):
+        python.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with tempfile.TemporaryFile() as file:
+        try:
+            for descriptor in (1, 2):
+                os.dup2(file.fileno(), descriptor)
+            yield
+        finally:
+            for descriptor, old in zip((1, 2), kept):
+                os.dup2(old, descriptor)
+                os.close(old)
+            file.seek(0)
+            stream.write(file.read().decode(errors="replace"))
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ def legacy(flat: FlatModule, spec: ModelSpec, path: Path) -> ir.Model:
     """The TorchScript exporter. Raises :class:`ExportFailure`, also where tracing would fix a Python
     branch."""
     scratch = path.with_name(f".{path.name}.legacy")
-    with quiet() as chatter:
+    with quiet(native=True) as chatter:
         try:
             with torch.no_grad():
                 _legacy_export(flat, spec, scratch)

@@ -29,6 +29,18 @@ from edgefuse.recipe import Recipe
 from edgefuse.spec import TensorSpec
 
 
+def _convolution(*args: Any, **kwargs: Any) -> Tensor:
+    """Without the last arguments, which say how cuDNN is to do it."""
+    return torch.ops.aten.convolution.default(*args[:9])  # type: ignore[no-any-return]
+
+
+TRACED: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten._convolution.default: _convolution,
+    torch.ops.aten._convolution.deprecated: _convolution,
+}
+"""Operators that only a trace holds, spelled as torch.onnx knows them."""
+
+
 def load(path: Path, recipe: Recipe, trust: bool) -> Source:
     """The script in *path*, called with the recipe's inputs."""
     where = str(path)
@@ -73,7 +85,7 @@ def _operators(flat: FlatModule, tensors: tuple[Tensor, ...]) -> GraphModule:
             tracing_mode="real",
             _allow_non_fake_inputs=True,
             pre_dispatch=True,
-            decomposition_table={**FUSED, **size_arithmetic()},
+            decomposition_table={**FUSED, **TRACED, **size_arithmetic()},
         )(*tensors)
     graph.graph.eliminate_dead_code()
     return graph

@@ -37,7 +37,7 @@ def observe_ranges(model: onnx.ModelProto, tensors: Iterable[str], samples: Iter
     return {name: found for name, found in ranges.items() if np.isfinite([found.low, found.high]).all()}
 
 
-def _widen(ranges: dict[str, Range], name: str, array: np.ndarray) -> None:  # type: ignore[type-arg]
+def _widen(ranges: dict[str, Range], name: str, array: np.ndarray) -> None:
     if array.dtype != np.float32 or not array.size:
         return
     low, high = float(array.min()), float(array.max())

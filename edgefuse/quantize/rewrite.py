@@ -21,7 +21,7 @@ class Quantization:
 
     scale: float
     zero_point: int
-    dtype: type[np.signedinteger] | type[np.unsignedinteger]  # type: ignore[type-arg]
+    dtype: type[np.signedinteger] | type[np.unsignedinteger]
 
 
 def activation_quantization(found: Range) -> Quantization:

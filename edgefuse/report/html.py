@@ -1,7 +1,7 @@
 """``report.html``: the report as one page that needs no network and no JavaScript. Workstation only.
 
-What is said is settled here, how it looks in ``report.html.j2``, the drawings in :mod:`edgefuse.report.pictures`.
-Names come from the user: the template escapes every value, and only the pictures are passed as markup.
+What is said is settled here, how it looks in ``report.html.j2``; :mod:`edgefuse.report.pictures` draws. Names come
+from the user: the template escapes every value, and only the pictures are passed as markup.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgefuse.latency import CANARY_TOLERANCE
 from edgefuse.report.pictures import (
-    accuracy_picture, candidates_picture, decibels_text, latency_picture, score_unit, significant,
+    accuracy_picture,
+    candidates_picture,
+    decibels_text,
+    latency_picture,
+    p90_interval,
+    score_unit,
+    significant,
 )
 from edgefuse.report.text import summary_rows
 
@@ -62,8 +67,8 @@ def _pictures(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("edgefuse", "report"), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=PackageLoader("edgefuse", "report"), autoescape=True,
+                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"significant": significant, "decibels": decibels_text, "drop": drop_text,
                             "score": score_text, "megabytes": megabytes}
     return environment
@@ -100,22 +105,24 @@ def why(report: dict[str, Any]) -> str:
 
 
 def _arrow_reason(gate: dict[str, Any]) -> str:
-    return f"the arrow {gate['from']} → {gate['to']} ({gate['name']}) fails at {decibels_text(gate['sqnr_db'])} SQNR"
+    sqnr = decibels_text(gate["sqnr_db"])
+    return f"the arrow {gate['from']} → {gate['to']} ({gate['name']}) fails at {sqnr} SQNR"
 
 
 def _accuracy_reason(entry: dict[str, Any]) -> str:
-    if entry["metric"] == "sqnr":
-        word, relation = ("holds", "above") if entry["verdict"] == "pass" else ("fails", "below")
-        return (f"accuracy {word}: the worst output has {decibels_text(entry['candidate'])} SQNR, {relation} the "
-                f"floor of {entry['limit']:g} dB")
-    low, high, limit = (drop_text(value, entry["metric"]) for value in (*entry["ci95"], entry["limit"]))
-    if entry["verdict"] == "pass":
-        return f"accuracy holds: {entry['metric']} drops by at most {high} (95 % sure), and {limit} is allowed"
-    if entry["verdict"] == "fail":
-        return f"accuracy fails: {entry['metric']} drops by at least {low} (95 % sure), and {limit} is allowed"
+    metric, verdict = entry["metric"], entry["verdict"]
+    if metric == "sqnr":
+        word, relation = ("holds", "above") if verdict == "pass" else ("fails", "below")
+        return (f"accuracy {word}: the worst output has {decibels_text(entry['candidate'])} SQNR, {relation} "
+                f"the floor of {entry['limit']:g} dB")
+    low, high, limit = (drop_text(value, metric) for value in (*entry["ci95"], entry["limit"]))
+    if verdict == "pass":
+        return f"accuracy holds: {metric} drops by at most {high} (95 % sure), and {limit} is allowed"
+    if verdict == "fail":
+        return f"accuracy fails: {metric} drops by at least {low} (95 % sure), and {limit} is allowed"
     more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
-    return (f"accuracy is open: {entry['samples']} samples cannot tell whether {entry['metric']} drops by more than "
-            f"the {limit} that is allowed{more}")
+    return (f"accuracy is open: {entry['samples']} samples cannot tell whether {metric} drops by more than the "
+            f"{limit} that is allowed{more}")
 
 
 def _latency_reason(latency: dict[str, Any]) -> str:
@@ -123,11 +130,9 @@ def _latency_reason(latency: dict[str, Any]) -> str:
     if latency["verdict"] != "inconclusive":
         word, relation = ("holds", "within") if latency["verdict"] == "pass" else ("fails", "over")
         return f"latency {word}: p90 is {p90}, {relation} the limit of {limit}"
-    noise = abs(latency["canary_p90_ratio"] - 1)
-    if noise > CANARY_TOLERANCE:
-        return f"latency is open: this machine is too noisy, the same model differs from itself by {noise:.0%}"
-    low, high = (significant(value) for value in latency["p90_ci95_ms"])
-    return f"latency is open: p90 lies between {low} and {high} ms, and so does the limit of {limit}"
+    low, high = (significant(value) for value in p90_interval(latency))
+    return (f"latency is open: with this machine's noise p90 lies between {low} and {high} ms, and so does the "
+            f"limit of {limit}")
 
 
 def headline(report: dict[str, Any]) -> list[Figure]:
@@ -135,7 +140,8 @@ def headline(report: dict[str, Any]) -> list[Figure]:
     figures = [_accuracy_figure(entry) for entry in report["accuracy"]]
     figures += [_latency_figure(report["latency"]), _speedup_figure(report["latency"])]
     if "size_bytes" in report:
-        figures.append(Figure("bundle", megabytes(report["size_bytes"]), "graph, artifact and held-out samples"))
+        size = megabytes(report["size_bytes"])
+        figures.append(Figure("bundle", size, "graph, artifact and held-out samples"))
     return figures
 
 
@@ -153,7 +159,8 @@ def _accuracy_figure(entry: dict[str, Any]) -> Figure:
 def _latency_figure(latency: dict[str, Any]) -> Figure:
     limit = latency["limit_p90_ms"]
     detail = "no limit given" if limit is None else f"limit {limit:g} ms"
-    return Figure("p90 latency", f"{significant(latency['compiled']['p90_ms'])} ms", detail, latency["verdict"])
+    p90 = significant(latency["compiled"]["p90_ms"])
+    return Figure("p90 latency", f"{p90} ms", detail, latency["verdict"])
 
 
 def _speedup_figure(latency: dict[str, Any]) -> Figure:

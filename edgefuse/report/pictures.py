@@ -1,7 +1,8 @@
 """The report's pictures: matplotlib figures as SVG text to stand inside an HTML page. Workstation only.
 
-The page's style sheet gives the colours, so that one drawing serves light, dark and print: every colour below is a
-stand-in that becomes a CSS variable. Text stays text and takes the page's font. The same figures give the same bytes.
+The page's style sheet gives the colours, so that one drawing serves light, dark and print: every colour below is
+a stand-in that becomes a CSS variable. Text stays text and takes the page's font. The same figures give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -20,21 +22,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 WIDTH = 400
-"""SVG units, about a phone's width: text of 12 units is legible at 390 px and not large in a desktop column."""
+"""SVG units, about a phone's width: text of 12 units is legible there, and not large in a wide window."""
 
-INK, MUTED, GRID, FLOAT, COMPILED, BAD = (f"#00000{number}" for number in range(1, 7))
-CSS_COLOURS = {INK: "--ink", MUTED: "--muted", GRID: "--grid", FLOAT: "--float", COMPILED: "--compiled", BAD: "--bad"}
+INK, MUTED, GRID, FLOAT, COMPILED, BAD, PAPER = (f"#00000{number}" for number in range(1, 8))
+CSS_COLOURS = {INK: "--ink", MUTED: "--muted", GRID: "--grid", FLOAT: "--float", COMPILED: "--compiled",
+               BAD: "--bad", PAPER: "--paper"}
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib 3.11 types the keys as a Literal of its own
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 12, "axes.linewidth": 1.0,
     "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "axes.labelsize": 12, "text.color": INK,
     "xtick.color": GRID, "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
     "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.6, "hatch.color": BAD,
-    "lines.solid_capstyle": "round", "legend.frameon": False,
+    "lines.solid_capstyle": "round", "legend.facecolor": PAPER, "legend.edgecolor": PAPER,
 }
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -42,18 +47,18 @@ def significant(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.{digits - 1}e}".replace("-", "−", 1) if value < 0 else f"{value:.{digits - 1}e}"
+        return f"{value:.{digits - 1}e}".replace("-", "−")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
 def score_unit(metric: str) -> tuple[float, str]:
-    """What a score of *metric* is multiplied by for a person, and the unit of a difference: top-k in points."""
+    """What a score of *metric* is multiplied by for a person, and the unit of a difference (top-k: points)."""
     return (100.0, " pt") if metric.startswith("top") else (1.0, "")
 
 
 def latency_picture(latency: Mapping[str, Any]) -> str | None:
-    """Share of calls that took at most so long, float and compiled over each other; None without the quantiles."""
+    """Share of calls that took at most so long, float and compiled overlaid; None without the quantiles."""
     arms = {name: arm for name in ("float", "compiled") if (arm := latency[name]) and "quantiles_ms" in arm}
     if "compiled" not in arms:
         return None
@@ -62,14 +67,20 @@ def latency_picture(latency: Mapping[str, Any]) -> str | None:
         tail = max(arm["quantiles_ms"][99] for arm in arms.values()) * 1.15
         limit = latency["limit_p90_ms"]
         end = max(tail, limit * 1.12) if limit is not None and limit < 2.5 * tail else tail
-        axes.set(xlim=(0, end), ylim=(0, 108), yticks=[0, 50, 90, 99], xlabel="one call, ms")
+        # Room on the left for the first label, where a long tail pushes the curves against the axis.
+        start = min(0.0, min(arm["p50_ms"] for arm in arms.values()) - 0.15 * end)
+        axes.set(xlim=(start, end), ylim=(0, 108), yticks=[0, 50, 90, 99], xlabel="one call, ms")
+        axes.set_xticks([tick for tick in MaxNLocator(6).tick_values(0, end) if 0 <= tick <= end])
         axes.set_yticklabels(["0 %", "p50", "p90", "p99"])
         axes.grid(axis="y", color=GRID, linewidth=0.8)
-        fastest = min(arms, key=lambda name: float(arms[name]["p50_ms"]))
         for name, arm in arms.items():
-            _draw_arm(axes, name, arm, labels_left=name == fastest)
-        low, high = latency["p90_ci95_ms"]
-        axes.errorbar((low + high) / 2, 90, xerr=(high - low) / 2, color=COMPILED, linewidth=1.6, capsize=3.5, fmt="none")
+            colour = {"float": FLOAT, "compiled": COMPILED}[name]
+            axes.plot(arm["quantiles_ms"], range(101), color=colour, linewidth=2.2, label=name, zorder=3)
+        for level in (50, 90, 99):
+            _mark_level(axes, level, {name: arm[f"p{level}_ms"] for name, arm in arms.items()})
+        low, high = p90_interval(latency)
+        axes.errorbar((low + high) / 2, 90, xerr=(high - low) / 2, color=COMPILED, linewidth=1.6, capsize=3.5,
+                      fmt="none")
         if limit is not None:
             _draw_latency_limit(axes, limit, end)
         axes.legend(loc="lower right", handlelength=1.6)  # below and right of the curves nothing else can be
@@ -78,18 +89,23 @@ def latency_picture(latency: Mapping[str, Any]) -> str | None:
             for name, arm in arms.items()))
 
 
-def _draw_arm(axes: Axes, name: str, arm: Mapping[str, Any], *, labels_left: bool) -> None:
-    colour = {"float": FLOAT, "compiled": COMPILED}[name]
-    axes.plot(arm["quantiles_ms"], range(101), color=colour, linewidth=2.2, label=name, zorder=3)
-    for level in (50, 90, 99):
-        value = arm[f"p{level}_ms"]
-        if value is None:
-            continue
+def p90_interval(latency: Mapping[str, Any]) -> tuple[float, float]:
+    """What the limit is held against: the 95 % interval of p90, widened by the canary as the verdict does."""
+    (low, high), canary = latency["p90_ci95_ms"], latency["canary_p90_ratio"]
+    noise = max(canary, 1 / canary)
+    return low / noise, high * noise
+
+
+def _mark_level(axes: Axes, level: int, found: Mapping[str, float | None]) -> None:
+    """A point on each curve, its value beside it: the fastest to the left, where no curve is, others to the right."""
+    values = {name: value for name, value in found.items() if value is not None}
+    for name, value in values.items():
+        colour = {"float": FLOAT, "compiled": COMPILED}[name]
         axes.plot([value], [level], "o", color=colour, markersize=5.5, zorder=4)
-        side = {"ha": "right", "va": "bottom"} if labels_left else {"ha": "left", "va": "top"}
-        offset = (-6, 1) if labels_left else (6, -2)
-        axes.annotate(significant(value), (value, level), xytext=offset, textcoords="offset points", color=colour,
-                      weight="bold", zorder=5, **side)
+        left = name == min(values, key=lambda other: values[other])
+        axes.annotate(significant(value), (value, level), xytext=(-6, 1) if left else (6, -2),
+                      textcoords="offset points", color=colour, weight="bold", zorder=5,
+                      ha="right" if left else "left", va="bottom" if left else "top")
 
 
 def _draw_latency_limit(axes: Axes, limit: float, end: float) -> None:
@@ -101,8 +117,8 @@ def _draw_latency_limit(axes: Axes, limit: float, end: float) -> None:
     axes.axvspan(limit, end, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
     axes.axvline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6, zorder=2)
     right = limit > 0.55 * end
-    axes.annotate(text, (limit, 1), xytext=(4 if right else -4, 6), ha="right" if right else "left", color=BAD,
-                  xycoords=("data", "axes fraction"), textcoords="offset points")
+    axes.annotate(text, (limit, 1), xytext=(4 if right else -4, 6), xycoords=("data", "axes fraction"),
+                  textcoords="offset points", ha="right" if right else "left", color=BAD)
 
 
 def accuracy_picture(entry: Mapping[str, Any]) -> str:
@@ -122,17 +138,20 @@ def _draw_interval(axes: Axes, entry: Mapping[str, Any]) -> str:
     left, right = min(low, 0.0), max(high, limit)
     span = (right - left) or 1.0
     start, end = left - 0.22 * span, right + 0.34 * span
-    axes.set(xlim=(start, end), xlabel=f"drop in {entry['metric']}{',' + unit if unit else ''}  (worse to the right)")
+    axes.set_xlim(start, end)
+    axes.set_xlabel(f"drop in {entry['metric']}{',' + unit if unit else ''}  (worse to the right)")
     _zone(axes, limit, end, foot=0.36)
     axes.vlines(0, 0.36, 1, color=MUTED, linewidth=1.2)
     axes.annotate("no change", (0, 1), xytext=(-4, 5), textcoords="offset points", ha="right", color=MUTED)
     axes.vlines(limit, 0.36, 1, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6)
-    axes.annotate(f"limit {significant(limit)}{unit}", (limit, 1), xytext=(4, 5), textcoords="offset points", color=BAD)
-    axes.errorbar(drop, 0.68, xerr=[[max(drop - low, 0)], [max(high - drop, 0)]], fmt="D", color=COMPILED, markersize=8,
-                  linewidth=4, capsize=7, capthick=2.5, zorder=3)
+    axes.annotate(f"limit {significant(limit)}{unit}", (limit, 1), xytext=(4, 5), textcoords="offset points",
+                  color=BAD)
+    axes.errorbar(drop, 0.68, xerr=[[max(drop - low, 0)], [max(high - drop, 0)]], fmt="D", color=COMPILED,
+                  markersize=8, linewidth=4, capsize=7, capthick=2.5, zorder=3)
     text = f"drop {significant(drop)}{unit}  (95 %: {significant(low)} … {significant(high)})"
-    half = 3.7 * len(text) / (WIDTH - 28) * (end - start)
-    axes.text(min(max((low + high) / 2, start + half), end - half), 0.2, text, ha="center", va="center", weight="bold")
+    half = 3.7 * len(text) / (WIDTH - 28) * (end - start)  # of the text, so that it stays inside
+    middle = min(max((low + high) / 2, start + half), end - half)
+    axes.text(middle, 0.2, text, ha="center", va="center", weight="bold")
     return f"{text}, limit {significant(limit)}{unit}"
 
 
@@ -146,7 +165,7 @@ def _draw_floor(axes: Axes, entry: Mapping[str, Any]) -> str:
     axes.annotate(f"floor {floor:g} dB", (floor, 1), xytext=(4, 5), textcoords="offset points", color=BAD)
     axes.barh(0.6, shown, height=0.34, color=COMPILED, zorder=3)
     text = decibels_text(found)
-    axes.annotate(text, (max(shown, 0), 0.6), xytext=(8, 0), textcoords="offset points", va="center", weight="bold")
+    axes.annotate(text, (shown, 0.6), xytext=(8, 0), textcoords="offset points", va="center", weight="bold")
     return f"SQNR {text}, floor {floor:g} dB"
 
 
@@ -178,16 +197,12 @@ def candidates_picture(plan: Mapping[str, Any], accuracy: Mapping[str, Any]) -> 
         axes.set_xlim(_padded([x for x, _ in points], least=0.4, room=0.12))
         axes.set_xlabel("p50 of one call, ms  (faster to the left)")
         axes.grid(color=GRID, linewidth=0.8)
+        losses = [y for _, y in points]
         if by_drop:
-            _drop_scale(axes, [y for _, y in points], accuracy["limit"] * scale, f"drop in {accuracy['metric']}", unit)
+            _drop_scale(axes, losses, accuracy["limit"] * scale, f"drop in {accuracy['metric']}", unit)
         else:
-            _decibel_scale(axes, [y for _, y in points], accuracy)
-        taken: list[Box] = []
-        for row, point in zip(rows, points):
-            _draw_candidate(axes, row, point, chosen=row["precision"] == plan["precision"])
-            taken.append(_marker_box(axes, point))
-        for row, point in sorted(zip(rows, points), key=lambda pair: pair[0]["precision"] != plan["precision"]):
-            _label_candidate(axes, row["precision"], point, taken, chosen=row["precision"] == plan["precision"])
+            _decibel_scale(axes, losses, accuracy)
+        _draw_candidates(axes, rows, points, plan["precision"])
         return _svg(axes, "candidates", f"{len(rows)} candidates, {plan['precision']} chosen")
 
 
@@ -196,8 +211,8 @@ def _capped_db(row: Mapping[str, Any]) -> float:
 
 
 def _padded(values: Sequence[float], *, least: float, room: float) -> tuple[float, float]:
-    """The range of *values* with *room* beside it, never narrower than *least* of the largest: noise must not look
-    like a difference."""
+    """The range of *values* with *room* beside it, never narrower than *least* of the largest: noise must not
+    look like a difference."""
     low, high = min(values), max(values)
     missing = max(least * high - (high - low), 0.0) / 2
     low, high = low - missing, high + missing
@@ -206,7 +221,7 @@ def _padded(values: Sequence[float], *, least: float, room: float) -> tuple[floa
 
 def _drop_scale(axes: Axes, drops: Sequence[float], limit: float, name: str, unit: str) -> None:
     low, high = min(0.0, *drops), max(limit, *drops)
-    pad = 0.15 * ((high - low) or 1.0)
+    pad = 0.22 * ((high - low) or 1.0)  # room for a label above the uppermost point
     axes.set_ylim(high + pad, low - pad)
     axes.axhspan(limit, high + pad, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
     axes.axhline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.4)
@@ -224,40 +239,68 @@ def _decibel_scale(axes: Axes, found: Sequence[float], accuracy: Mapping[str, An
 
 
 def _above(axes: Axes, text: str) -> None:
-    axes.annotate(text, (0, 1), xytext=(-34, 10), xycoords="axes fraction", textcoords="offset points", color=MUTED)
+    axes.annotate(text, (0, 1), xytext=(-34, 10), xycoords="axes fraction", textcoords="offset points",
+                  color=MUTED)
 
 
-def _draw_candidate(axes: Axes, row: Mapping[str, Any], point: tuple[float, float], *, chosen: bool) -> None:
-    if chosen:
-        axes.plot(*point, "o", markersize=17, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6, zorder=4)
-    if row["passes"]:
-        axes.plot(*point, "o", markersize=9, color=FLOAT if row["precision"] == "float" else COMPILED, zorder=5)
-    else:
-        axes.plot(*point, "x", markersize=9, markeredgewidth=2.6, color=BAD, zorder=5)
+def _draw_candidates(axes: Axes, rows: Sequence[Mapping[str, Any]], points: Sequence[Point], chosen: str) -> None:
+    taken = [*_line_boxes(axes), *(_marker_box(axes, point) for point in points)]
+    named = {row["precision"]: point for row, point in zip(rows, points, strict=True)}
+    for row, point in zip(rows, points, strict=True):
+        if row["passes"]:
+            colour = FLOAT if row["precision"] == "float" else COMPILED
+            axes.plot(*point, "o", markersize=9, color=colour, zorder=5)
+        else:
+            axes.plot(*point, "x", markersize=9, markeredgewidth=2.6, color=BAD, zorder=5)
+    if chosen in named:  # first, so that its name gets the best place
+        axes.plot(*named[chosen], "o", markersize=17, color="none", markeredgecolor=INK, markeredgewidth=1.6)
+        _label_candidate(axes, f"{chosen}, chosen", named.pop(chosen), taken, weight="bold")
+    for name, point in named.items():
+        _label_candidate(axes, name, point, taken, weight="normal")
 
 
-def _label_candidate(axes: Axes, name: str, point: tuple[float, float], taken: list[Box], *, chosen: bool) -> None:
-    """Write the name beside its point, at the first place around it that is free and inside the axes."""
-    text = f"{name}, chosen" if chosen else name
+def _label_candidate(axes: Axes, text: str, point: Point, taken: list[Box], *, weight: str) -> None:
+    """Write the name at the first place around its point that is free and inside the axes, if there is one."""
     x, y = axes.transData.transform(point)
-    width, frame = 7.2 * len(text), axes.get_window_extent()
+    found = _free_place((x, y), 7.4 * len(text), axes.get_window_extent().extents, taken)
+    if found is None:
+        return
+    (dx, dy), box = found
+    taken.append(box)
+    leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 5}
+    axes.annotate(text, point, xytext=(dx, dy), textcoords="offset points", ha="center", va="center", weight=weight,
+                  zorder=6, arrowprops=leader if math.hypot(max(abs(dx) - 3.7 * len(text), 0), dy) > 20 else None)
+
+
+def _free_place(point: Point, width: float, frame: Box, taken: Sequence[Box]) -> tuple[Point, Box] | None:
+    """Offset of a text's middle from *point*, and the text's box; beside, above, below, then farther out."""
+    side = width / 2
     for reach in (14, 26, 40, 56):
-        for dx, dy in ((reach, 0), (-reach - width, 0), (-width / 2, reach + 4), (-width / 2, -reach - 4),
-                       (4, reach), (4, -reach), (-width - 4, reach), (-width - 4, -reach)):
-            box = (x + dx, y + dy - 8, x + dx + width, y + dy + 8)
-            inside = box[0] > frame.x0 and box[2] < frame.x1 and box[1] > frame.y0 and box[3] < frame.y1
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 5}
-                axes.annotate(text, point, xytext=(dx + width / 2, dy), textcoords="offset points", ha="center",
-                              va="center", weight="bold" if chosen else "normal", zorder=6,
-                              arrowprops=leader if reach > 14 else None)
-                return
+        for dx, dy in ((reach + side, 0), (-reach - side, 0), (0, reach + 4), (0, -reach - 4), (side + 4, reach),
+                       (side + 4, -reach), (-side - 4, reach), (-side - 4, -reach)):
+            x, y = point[0] + dx, point[1] + dy
+            box = (x - side, y - 8, x + side, y + 8)
+            inside = box[0] > frame[0] and box[1] > frame[1] and box[2] < frame[2] and box[3] < frame[3]
+            # What a leader to the text would cross; the point's own marker does not count.
+            way = [(point[0] + share * dx, point[1] + share * dy) for share in (0.4, 0.6, 0.8)]
+            others = [other for other in taken if not _overlap(other, (*point, *point))] if reach > 14 else []
+            crossed = any(_overlap(other, (*step, *step)) for other in others for step in way)
+            if inside and not crossed and not any(_overlap(box, other) for other in taken):
+                return (dx, dy), box
+    return None
 
 
-def _marker_box(axes: Axes, point: tuple[float, float]) -> Box:
+def _marker_box(axes: Axes, point: Point) -> Box:
     x, y = axes.transData.transform(point)
     return x - 10, y - 10, x + 10, y + 10
+
+
+def _line_boxes(axes: Axes) -> list[Box]:
+    """Where the horizontal limit lines run, which no label may cross."""
+    frame = axes.get_window_extent()
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in axes.lines]
+    levels = [axes.transData.transform((0.0, height))[1] for height in heights]
+    return [(frame.x0, level - 2, frame.x1, level + 2) for level in levels]
 
 
 def _overlap(one: Box, other: Box) -> bool:
@@ -269,8 +312,8 @@ def _axes(height: float, margins: tuple[float, float, float, float]) -> Axes:
     left, right, top, bottom = margins
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none")
     FigureCanvasSVG(figure)
-    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height),
-                           facecolor="none")
+    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + right) / WIDTH,
+                            1 - (top + bottom) / height), facecolor="none")
     axes.tick_params(length=3, labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return axes
@@ -286,7 +329,7 @@ def _svg(axes: Axes, name: str, described: str) -> str:
     body = stream.getvalue().partition("</defs>")[2]
     body = re.sub(r' id="[\w.]+_\d+"', "", body)
     body = re.sub(r"font-family: [^;\"]*", "font-family: var(--font)", body)
-    body = re.sub(r"(font: [^;\"']*?px) [^;\"]*", r"\1 var(--font)", body)  # as written before matplotlib 3.11?
+    body = re.sub(r"(font: [^;\"']*?px) [^;\"]*", r"\1 var(--font)", body)  # older matplotlib's form
     for stand_in, variable in CSS_COLOURS.items():
         body = body.replace(stand_in, f"var({variable})")
     height = round(axes.figure.get_figheight() * 72)

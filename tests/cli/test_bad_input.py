@@ -82,7 +82,7 @@ def onnx_model(**changes: Any) -> onnx.ModelProto:
     node = helper.make_node(parts["op"], parts["inputs"], ["y"], name="first", domain=parts["domain"],
                             **parts["attributes"])
     image = helper.make_tensor_value_info("image", parts["dtype"], parts["shape"])
-    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])
     graph = helper.make_graph([node], "g", [image] if parts["inputs"] else [], [result])
     opsets = [helper.make_opsetid("", parts["opset"])]
     if parts["domain"]:
@@ -163,7 +163,7 @@ MODELS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "onnx-future-opset": (onnx_file(opset=99), ("99", "Export it again")),
     "onnx-dynamic-without-shape": (onnx_file(shape=["n", "length"]), ("not all of its sizes are known",
                                                                       "[inputs.image]")),
-    "onnx-without-rank": (onnx_file(shape=None), ("has no shape", "Export the model again")),
+    "onnx-without-rank": (onnx_file(shape=None), ("shape", "Export it again")),
     "onnx-strings": (onnx_file(op="Identity", dtype=TensorProto.STRING), ("dtype",)),
     "onnx-bfloat16-input": (onnx_file(dtype=TensorProto.BFLOAT16), ("bfloat16", "EdgeFuse handles")),
     "onnx-weights-elsewhere": (write_external_onnx, ("weights.bin", "Put it beside")),
@@ -259,7 +259,7 @@ RECIPES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "metric-file-missing": ('metric = "top1"', 'metric = "score.py:iou"', ("score.py", "no such Python file")),
     "metric-file-of-another-kind": ('metric = "top1"', 'metric = "model.onnx:iou"', ("model.onnx", "no such Python")),
     "metric-of-no-output": ('metric = "top1"', 'metric = "top1"\noutput = "logit"', ("'logit'", "'logits'?")),
-    "limit-a-number": ('max_drop = "20%"', "max_drop = 1", ("max_drop is 1", '"1%"')),
+    "limit-a-number": ('max_drop = "20%"', "max_drop = 1", ("'1' is not a limit", '"1%"')),
     "limit-without-unit": ('max_drop = "20%"', 'max_drop = "1"', ("'1' is not a limit", '"0.5pt"')),
     "limit-negative": ('max_drop = "20%"', 'max_drop = "-1%"', ("'-1%' is not a limit",)),
     "limit-empty": ('max_drop = "20%"', 'max_drop = ""', ("'' is not a limit", '"1%"')),
@@ -328,8 +328,8 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "function-missing": ("def scor(output, label): return 1.0", ("no function 'score'", "Did you mean 'scor'?")),
     "not-python": ("def score(:", ("cannot be imported", "SyntaxError")),
     "exits-at-import": ("import sys\nsys.exit(0)", ("cannot be imported", "SystemExit")),
-    "wrong-arguments": ("def score(output): return 1.0", ("'logits'", "score.py:score")),
-    "raises": ("def score(output, label): return {}['iou']", ("'logits'", "score.py:score", "iou")),
+    "wrong-arguments": ("def score(output): return 1.0", ("shape (1, 4)", "score.py:score", "function(output, label)")),
+    "raises": ("def score(output, label): return {}['iou']", ("score.py:score", "KeyError: 'iou'")),
     "divides-by-zero": ("def score(output, label): return 1 / 0", ("score.py:score", "zero")),
     "returns-text": ("def score(output, label): return 'good'", ("score.py:score", "good")),
     "returns-nan": ("def score(output, label): return float('nan')", ("score.py:score", "nan")),
@@ -377,10 +377,19 @@ def truncated(folder: Path) -> None:
 
 
 def damaged(folder: Path) -> None:
-    """Bytes in the middle of the compressed image data."""
-    np.savez_compressed(folder / "a.npz", **good_arrays(200))
+    """One bit of one pixel, which only the zip's checksum tells."""
+    save(folder / "a.npz")
     data = bytearray((folder / "a.npz").read_bytes())
-    data[2000:2040] = bytes(40)
+    data[data.index(IMAGE[5].tobytes())] ^= 1
+    (folder / "a.npz").write_bytes(data)
+
+
+def damaged_stream(folder: Path) -> None:
+    """Bytes in the middle of the compressed labels, so that they cannot be decompressed."""
+    np.savez_compressed(folder / "a.npz", **good_arrays(12))
+    data = bytearray((folder / "a.npz").read_bytes())
+    start = data.index(b"label.npy") + len(b"label.npy") + 60
+    data[start:start + 30] = b"\xff" * 30
     (folder / "a.npz").write_bytes(data)
 
 
@@ -462,6 +471,7 @@ CALIBRATIONS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     "folder-called-npz": (lambda folder: (folder / "a.npz").mkdir(), ("a.npz", "cannot read")),
     "truncated": (truncated, ("a.npz", "cut short")),
     "damaged-data": (damaged, ("a.npz", "damaged")),
+    "damaged-stream": (damaged_stream, ("a.npz: label", "damaged")),
     "damaged-header": (damaged_header, ("a.npz: image", "numpy")),
     "header-that-lies": (lying_header, ("a.npz: image", "cut short")),
     "member-of-another-kind": (with_member("readme.txt", b"hello"), ("readme.txt", "only arrays that numpy saved")),
@@ -532,7 +542,7 @@ def test_every_byte_of_the_manifest_counts(copy_of_bundle: Path) -> None:
 
     path = copy_of_bundle / MANIFEST
     whole = path.read_bytes()
-    for index in range(0, len(whole), 7):
+    for index in range(0, len(whole), 19):
         for flip in (0x01, 0x07, 0x20, 0x80):
             damaged = bytearray(whole)
             damaged[index] ^= flip

@@ -171,6 +171,18 @@ class Window(nn.Module):
         return self.lstm(x)[0]
 
 
+class Convolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.Hardswish())
+        self.up = nn.ConvTranspose2d(4, 2, 2, stride=2, bias=False)
+        self.line = nn.Conv1d(2, 3, 3, dilation=2, groups=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = nn.functional.interpolate(self.up(self.down(x)), scale_factor=2.0)
+        return self.line(wide.flatten(2))
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()

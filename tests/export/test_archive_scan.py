@@ -48,7 +48,9 @@ def test_what_torch_writes_is_clean(files: dict[str, Path]) -> None:
         {"data__weights__weight_0": torch_saved(Bomb(), _use_new_zipfile_serialization=False)},
         {"data__constants__opaque_obj_0": pickle.dumps(1)},
         {"data__constants__tensor_0": pickle.dumps(Bomb())[:-1]},
+        {"data__weights__weight_0": b"\x80\x02ctorch.storage\n_load_from_bytes\n."},
         {"models__model.json": model(target="torch.load")},
+        {"models__model.json": model(target="torch.ops.aten.add.__init__.__globals__.get")},
         {"models__model.json": model(target="_operator.call")},
         {"models__model.json": model(target="torch.ops.load_library")},
         {"models__model.json": model(nodes=[{"name": "x=exec"}])},
@@ -71,8 +73,9 @@ def test_code_is_found(tmp_path: Path, members: dict[str, bytes]) -> None:
         {"models__model.json": model(expr_str="Max(1, 2*Symbol('s0', positive=True, integer=True)) + 1.5")},
         {"models__model.json": model(target="torch.ops.aten.add.Tensor", name="add_1")},
         {"models__model.json": model(target="_operator.floordiv")},
+        {"models__model.json": model(target="torch.ops.aten.__and__.Tensor")},
     ],
-    ids=["tensors", "raw weight", "expression", "operator", "arithmetic"],
+    ids=["tensors", "raw weight", "expression", "operator", "arithmetic", "bitwise"],
 )
 def test_harmless_content_is_not_suspected(tmp_path: Path, members: dict[str, bytes]) -> None:
     assert code_in_archive(archive(tmp_path / "m.pt2", **members)) == ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
+from edgefuse.export.attention import scaled_dot_product_attention
 from edgefuse.export.attention import BOTH, KEYS, PAIRS, multi_head_attention, transformer_encoder_layer
 
 aten = torch.ops.aten
@@ -43,4 +46,29 @@ def test_encoder_layer_equals_the_fused_one(mask: str, gelu: bool, norm_first: b
     x, *parameters = weights((BATCH, LENGTH, WIDTH), *ATTENTION, *(((WIDTH,),) * 4), *feed_forward)
     arguments = (x, WIDTH, HEADS, *parameters[:4], gelu, norm_first, 1e-5, *parameters[4:], *MASKS[mask])
     wanted, got = aten._transformer_encoder_layer_fwd(*arguments), transformer_encoder_layer(*arguments)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 8), (2, 6, 4, 8)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"is_causal": True},
+        {"scale": 0.3},
+        {"attn_mask": torch.ones(4, 4, dtype=torch.bool).triu()},
+        {"attn_mask": torch.eye(4)},
+    ],
+    ids=str,
+)
+def test_scaled_dot_product_attention_equals_torchs(shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    q, k, v = weights(shape, shape, shape)
+    wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, **options)
+    torch.testing.assert_close(scaled_dot_product_attention(q, k, v, **options), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_grouped_queries_share_their_keys() -> None:
+    q, k, v = weights((2, 6, 4, 8), (2, 3, 4, 8), (2, 3, 4, 8))
+    wanted = torch.nn.functional.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+    got = scaled_dot_product_attention(q, k, v, enable_gqa=True)
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,85 @@
+"""``edgefuse.load`` and the model that it gives."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import edgefuse
+from edgefuse.bundle import open_bundle, pack
+from edgefuse.errors import FeedError, ToolchainError
+from edgefuse.golden import read_golden
+
+
+@pytest.fixture
+def golden(tiny_bundle):
+    return list(read_golden(tiny_bundle / "golden.npz"))
+
+
+def test_a_loaded_model_answers_like_its_float_reference(tiny_bundle, golden):
+    with edgefuse.load(tiny_bundle) as model:
+        agree = [model(s.feed)["logits"].argmax() == s.reference["logits"].argmax() for s in golden]
+    assert np.mean(agree) > 0.9 and model.name == "tiny"
+
+
+def test_the_zip_of_a_bundle_answers_the_same_bits(tiny_bundle, golden, tmp_path):
+    pack(tiny_bundle, tmp_path / "tiny.zip")
+    with edgefuse.load(tiny_bundle) as folder, edgefuse.load(str(tmp_path / "tiny.zip")) as single:
+        assert np.array_equal(folder(golden[0].feed)["logits"], single(golden[0].feed)["logits"])
+
+
+def test_closing_twice_is_fine_and_calling_afterwards_is_not(tiny_bundle, golden):
+    model = edgefuse.load(tiny_bundle)
+    model.close()
+    model.close()
+    with pytest.raises(ToolchainError, match="closed"):
+        model(golden[0].feed)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda f: {k: v for k, v in f.items() if k != "state"}, "'state' is missing"),
+    (lambda f: {**f, "lidar": f["state"]}, "no input 'lidar'"),
+    (lambda f: {**f, "state": f["state"].astype(np.float64)}, "dtype float64; expected float32"),
+    (lambda f: {**f, "state": f["state"][:, :5]}, "shape 1x5; expected 1x6"),
+    (lambda f: {**f, "state": f["state"].tolist()}, "is a list; expected a numpy array"),
+    (lambda f: list(f.values()), "is a list; expected a dict"),
+    (lambda f: {("stat" if k == "state" else k): v for k, v in f.items()}, "no input 'stat'"),
+], ids=["missing", "unknown", "dtype", "shape", "list", "no mapping", "typo"])
+def test_a_wrong_feed_names_the_tensor(tiny_bundle, golden, change, message):
+    with edgefuse.load(tiny_bundle) as model, pytest.raises(FeedError, match=message):
+        model(change(golden[0].feed))
+
+
+def test_threads_share_a_model_without_mixing_their_answers(tiny_bundle, golden):
+    with edgefuse.load(tiny_bundle) as model:
+        expected = [model(sample.feed)["logits"] for sample in golden]
+        wrong: list[int] = []
+
+        def work(offset: int) -> None:
+            for step in range(300):
+                index = (offset + step) % len(golden)
+                if not np.array_equal(model(golden[index].feed)["logits"], expected[index]):
+                    wrong.append(index)
+
+        threads = [threading.Thread(target=work, args=(7 * i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_loading_does_not_change_the_bundle(tiny_bundle, golden):
+    before = {path: (path.stat().st_mtime_ns, os.path.getsize(path)) for path in tiny_bundle.rglob("*")}
+    with edgefuse.load(tiny_bundle) as model:
+        model(golden[0].feed)
+    assert before == {path: (path.stat().st_mtime_ns, os.path.getsize(path)) for path in tiny_bundle.rglob("*")}
+
+
+def test_the_manifest_names_the_plan_that_runs(tiny_bundle):
+    with open_bundle(tiny_bundle) as bundle:
+        assert bundle.manifest["plan"]["precision"] == "int8"
+        assert bundle.settings.inference_precision == "f32" and bundle.settings.threads >= 1
