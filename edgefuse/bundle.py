@@ -84,11 +84,28 @@ def new_bundle(path: Path) -> Iterator[Path]:
 def _check_replaceable(path: Path, shown: Path) -> None:
     if path.is_symlink():  # though resolved: it leads in a circle
         raise UsageError("cannot write there: the link leads to itself", where=str(shown), hint="Choose another -o.")
-    if not path.exists() or path.is_dir() and not any(path.iterdir()) and path != Path.cwd():
+    seen = _identity(path)
+    if seen is None or _is_empty_folder(path) or _looks_like_bundle(path):
         return
-    if not _looks_like_bundle(path):
-        raise UsageError("is there already and is no bundle; it is not overwritten", where=str(shown),
-                         hint="Choose another -o, or remove it yourself.")
+    if _identity(path) != seen:  # another process has put its bundle there while we looked
+        return _check_replaceable(path, shown)
+    raise UsageError("is there already and is no bundle; it is not overwritten", where=str(shown),
+                     hint="Choose another -o, or remove it yourself.")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_empty_folder(path: Path) -> bool:
+    try:
+        return path.is_dir() and path != Path.cwd() and not any(path.iterdir())
+    except FileNotFoundError:
+        return False
 
 
 def _looks_like_bundle(path: Path) -> bool:

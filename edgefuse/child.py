@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from edgefuse import errors
 from edgefuse.errors import CrashError, EdgeFuseError, ToolchainError
 
 TIMEOUT_S = 1800.0
+MIN_FREE_BYTES = 64 * 1024
 
 
 def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -32,13 +34,21 @@ def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: floa
     with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
         code = _run([function, str(answer)], json.dumps(arguments), log, what, timeout_s)
-        if not answer.exists():
+        result = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
+        if "value" in result:
+            return result["value"]
+        _refuse_full_disk(Path(folder))
+        if not result:
             raise _crash(code, what, log)
-        result = json.loads(answer.read_text(encoding="utf-8"))
-    if "error" in result:
-        kind = getattr(errors, result["error"], ToolchainError)
-        raise kind(result["what"], where=result["where"], hint=result["hint"])
-    return result["value"]
+    kind = getattr(errors, result["error"], ToolchainError)
+    raise kind(result["what"], where=result["where"], hint=result["hint"])
+
+
+def _refuse_full_disk(folder: Path) -> None:
+    """Vendors' libraries tell a full disk in words of their own ("iostream error"), or die of it."""
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        raise ToolchainError("No space left on device", where=str(folder.parent),
+                             hint="Free some, or set TMPDIR to a folder on another disk.")
 
 
 def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: float) -> int:

@@ -34,23 +34,32 @@ class Metric:
 
 def top1(output: Array, label: Array) -> float:
     """1 where the largest of the last axis is the label; *output* (…, classes), *label* integer (…)."""
-    return float(np.mean(output.argmax(axis=-1).reshape(-1) == np.asarray(label).reshape(-1)))
+    answers = output.argmax(axis=-1)
+    return float(np.mean(answers.reshape(-1) == _flat(label, answers)))
 
 
 def top5(output: Array, label: Array) -> float:
     """1 where the label is among the five largest of the last axis."""
     best = np.argsort(output, axis=-1)[..., -5:].reshape(-1, min(5, output.shape[-1]))
-    return float(np.mean((best == np.asarray(label).reshape(-1, 1)).any(axis=1)))
+    return float(np.mean((best == _flat(label, best[:, 0])[:, np.newaxis]).any(axis=1)))
 
 
 def mae(output: Array, label: Array) -> float:
     """Mean absolute error, in the label's unit."""
-    return float(np.mean(np.abs(output.astype(np.float64).reshape(-1) - np.asarray(label, np.float64).reshape(-1))))
+    return float(np.mean(np.abs(output.astype(np.float64).reshape(-1) - _flat(label, output).astype(np.float64))))
 
 
 def mse(output: Array, label: Array) -> float:
     """Mean squared error, in the label's unit squared."""
-    return float(np.mean((output.astype(np.float64).reshape(-1) - np.asarray(label, np.float64).reshape(-1)) ** 2))
+    return float(np.mean((output.astype(np.float64).reshape(-1) - _flat(label, output).astype(np.float64)) ** 2))
+
+
+def _flat(label: Array, output: Array) -> Array:
+    """*label* as a vector as long as *output* has values; numpy would spread a single one over all of them."""
+    flat = np.asarray(label).reshape(-1)
+    if flat.size != output.size:
+        raise ValueError(f"the label has {flat.size} values, the output {output.size}")
+    return flat
 
 
 METRICS = {

@@ -39,6 +39,13 @@ def test_p99_needs_662_runs_and_says_so():
     assert many["p99_ms"] == pytest.approx(0.99 * (MIN_RUNS_P99 - 1))
 
 
+def test_quantiles_hold_the_distribution_from_least_to_most():
+    found = Latency(np.linspace(1, 2, 1001), 0).to_json()["quantiles_ms"]
+    assert len(found) == 101 and found[0] == 1.0 and found[50] == 1.5 and found[100] == 2.0
+    assert found == sorted(found)
+    assert Latency(np.array([0.123456789]), 0).quantiles_ms()[0] == 0.12346
+
+
 def test_p90_interval_covers_the_truth_95_percent_of_the_time():
     rng = np.random.default_rng(0)
     truth = -np.log(0.1)  # the 90th percentile of the unit exponential distribution

@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from edgefuse.errors import EdgeFuseError, InputError, nearest
+from edgefuse.errors import EdgeFuseError, InputError, ToolchainError, nearest
 from edgefuse.version import __version__
 
 COMMANDS = {
@@ -65,8 +65,12 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupt)
+    # onnxruntime's wheel (seen in 1.32.0) has a telemetry client, which also leaves a file .ses in the temporary folder.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        code = app.main(standalone_mode=False)
+        # Not app.main(), which takes an EOFError for Ctrl-C and exits with 1, "a gate failed", for a closed pipe.
+        with app.make_context("edgefuse", sys.argv[1:]) as context:
+            code = app.invoke(context)
     except click.exceptions.Exit as error:
         code = error.exit_code
     except click.UsageError as error:
@@ -85,6 +89,9 @@ def main() -> None:
     except OSError as error:
         _say(f"{error.strerror or error}", str(error.filename or ""), "Check the disk's space and permissions.")
         code = 5
+    except MemoryError as error:
+        _say(f"out of memory: {error}", "", "Are the shapes right? Otherwise use a machine with more memory.")
+        code = ToolchainError.exit_code
     except Exception:  # the boundary: what reaches it is a defect of EdgeFuse, and is shown whole
         traceback.print_exc()
         _say("this is a defect of EdgeFuse; please report it with the lines above", "", "")
@@ -95,7 +102,7 @@ def main() -> None:
 
 def _foreign_exit(error: SystemExit) -> int:
     """The exit code for a ``sys.exit`` that is not ours, whose own code, often 0, would be taken for a verdict."""
-    if isinstance(error.__context__, BrokenPipeError):  # click and rich: the reader (head, less) has gone
+    if isinstance(error.__context__, BrokenPipeError):  # rich, when the reader (head, less) has gone
         return READER_GONE
     line = traceback.extract_tb(error.__traceback__)[-1]
     _say(f"the code there ended the program (SystemExit: {error.code})", f"{line.filename}:{line.lineno}",

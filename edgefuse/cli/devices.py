@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.device import device_names, load_device
@@ -24,7 +25,7 @@ def command(name: str | None, as_json: bool) -> None:
         return
     table = Table("target", "backend", "what", box=None, header_style="dim")
     for device in devices:
-        table.add_row(device.name, device.backend, device.description)
+        table.add_row(device.name, device.backend, escape(device.description))
     Console(highlight=False).print(table)
     for device in devices if name else []:
         click.echo(f"threads    {device.threads or 'all that the process may use'}")

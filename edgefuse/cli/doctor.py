@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.doctor import can_run, examine
@@ -27,6 +28,7 @@ def command(as_json: bool) -> int:
     else:
         table = Table(box=None, show_header=False)
         for item in findings:
-            table.add_row(item.name, MARKS[item.ok], item.text + (f"\n{item.cure}" if item.cure and not item.ok else ""))
+            cure = f"\n{item.cure}" if item.cure and not item.ok else ""
+            table.add_row(item.name, MARKS[item.ok], escape(item.text + cure))  # 'edgefuse[compile]' is no markup
         Console(highlight=False).print(table)
     return 0 if can_run(findings) else 5

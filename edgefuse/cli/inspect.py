@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.bundle import MANIFEST, Bundle, open_bundle
@@ -76,10 +77,11 @@ def _print(facts: dict[str, Any]) -> None:
     console, spec = Console(highlight=False), ModelSpec.from_json(facts["model"])
     for key, value in facts.items():
         if key != "model":
-            console.print(f"[dim]{key:<10}[/] {value}", soft_wrap=True)
+            console.print(f"[dim]{key:<10}[/] {escape(str(value))}", soft_wrap=True)
     table = Table("input", "shape", "dtype", "modality", "stream", "rate", box=None, header_style="dim")
     for tensor in spec.inputs:
         rate = f"{tensor.rate_hz:g} Hz" if tensor.rate_hz else "-"
-        table.add_row(tensor.name, tensor.shape_text, tensor.dtype, tensor.modality or "-", tensor.stream, rate)
+        table.add_row(escape(tensor.name), tensor.shape_text, tensor.dtype, tensor.modality or "-",
+                      escape(tensor.stream), rate)
     console.print(table)
-    console.print(f"[dim]outputs[/]    {', '.join(spec.outputs)}")
+    console.print(f"[dim]outputs[/]    {escape(', '.join(spec.outputs))}")

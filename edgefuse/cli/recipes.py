@@ -6,6 +6,7 @@ import json
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.recipe import read_recipe
@@ -24,5 +25,5 @@ def command(as_json: bool) -> None:
     table = Table("recipe", "inputs", "metric", "limit", box=None, header_style="dim")
     for name, recipe in found.items():
         inputs = ", ".join(f"{spec.name} {spec.shape_text}" for spec in recipe.inputs)
-        table.add_row(name, inputs, recipe.accuracy.metric, f"{recipe.accuracy.max_drop} drop")
+        table.add_row(name, escape(inputs), recipe.accuracy.metric, f"{recipe.accuracy.max_drop} drop")
     Console(highlight=False).print(table)

@@ -28,10 +28,12 @@ FRONTENDS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph (opset 18, but
-    an ONNX file keeps its own from 13 on; inputs and outputs named as in ``spec``, weights inside the file) and
-    returns the exporter's name: "torch-dynamo", "torchscript-legacy" or "onnx". An input that the model does
-    not use is an input of the graph all the same."""
+    """A loaded float model. ``runner`` computes the reference; ``export`` writes the ONNX graph and returns
+    the exporter's name: "torch-dynamo", "torchscript-legacy" or "onnx".
+
+    The graph has opset 18 (an ONNX file keeps its own from 13 on), its inputs and outputs are named as in
+    ``spec``, its weights are inside the file. An input that the model does not use is one of the graph's too.
+    """
 
     kind: str
     spec: ModelSpec

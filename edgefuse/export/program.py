@@ -74,7 +74,7 @@ def check_dynamic(program: ExportedProgram, inputs: Sequence[TensorSpec]) -> Non
 
 
 def fixed_size(size: int | torch.SymInt) -> int | None:
-    """The number that *size* always is; torch 2.13 may keep one that it has fixed as a SymInt without symbols."""
+    """The number that *size* always is; torch 2.13 may keep one that it fixed as a SymInt without symbols."""
     if isinstance(size, torch.SymInt):
         return None if size.node.expr.free_symbols else int(size.node.expr)
     return size

@@ -32,8 +32,10 @@ class Chatter:
 
 @contextlib.contextmanager
 def quiet(native: bool = False) -> Iterator[Chatter]:
-    """Collect stdout, stderr, warnings and torch's log lines; nothing reaches the terminal. With *native* what C++
-    prints as well: for the whole process, so only where that is needed."""
+    """Collect stdout, stderr, warnings and torch's log lines; nothing reaches the terminal.
+
+    With *native* what C++ prints as well: for the whole process, so only where that is needed.
+    """
     chatter = Chatter()
     with contextlib.ExitStack() as stack:
         if native:

@@ -7,7 +7,9 @@ alone. Only then can one exported graph stand for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,12 +46,16 @@ class FlatModule(nn.Module):
         return tensors_of(self.structured(*tensors))
 
 
+SHORT_CALL_S = 0.05
+
+
 class TorchRunner:
     """The float reference. Holds the model's memory until :meth:`close`."""
 
     def __init__(self, function: FlatCall, spec: ModelSpec) -> None:
         self._function: FlatCall | None = function
         self._spec = spec
+        self._short, self._calls = True, 0
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """All outputs for one feed, as copies. Raises ``FeedError`` for a feed that does not fit."""
@@ -57,9 +63,22 @@ class TorchRunner:
         if self._function is None:
             raise ModelError("the reference runner is closed")
         tensors = to_tensors([feed[name] for name in self._spec.names])
-        with torch.inference_mode():
+        with torch.inference_mode(), self._fitting_threads():
             results = self._function(*tensors)
         return {name: result.numpy().copy() for name, result in zip(self._spec.outputs, results)}
+
+    @contextmanager
+    def _fitting_threads(self) -> Iterator[None]:
+        """One thread for calls shorter than SHORT_CALL_S: torch's threads spin while they wait for each other, and on a
+        busy machine a call of 3 ms then took 400. The first call, which warms up, does not count."""
+        before, start = torch.get_num_threads(), time.perf_counter()
+        torch.set_num_threads(1 if self._short else before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+        self._short = self._short and (self._calls == 0 or time.perf_counter() - start < SHORT_CALL_S)
+        self._calls += 1
 
     def close(self) -> None:
         self._function = None

@@ -273,21 +273,32 @@ def _label_candidate(axes: Axes, text: str, point: Point, taken: list[Box], *, w
 
 
 def _free_place(point: Point, width: float, frame: Box, taken: Sequence[Box]) -> tuple[Point, Box] | None:
-    """Offset of a text's middle from *point*, and the text's box; beside, above, below, then farther out."""
-    side = width / 2
-    for reach in (14, 26, 40, 56):
-        for dx, dy in ((reach + side, 0), (-reach - side, 0), (0, reach + 4), (0, -reach - 4), (side + 4, reach),
-                       (side + 4, -reach), (-side - 4, reach), (-side - 4, -reach)):
-            x, y = point[0] + dx, point[1] + dy
-            box = (x - side, y - 8, x + side, y + 8)
-            inside = box[0] > frame[0] and box[1] > frame[1] and box[2] < frame[2] and box[3] < frame[3]
-            # What a leader to the text would cross; the point's own marker does not count.
-            way = [(point[0] + share * dx, point[1] + share * dy) for share in (0.4, 0.6, 0.8)]
-            others = [other for other in taken if not _overlap(other, (*point, *point))] if reach > 14 else []
-            crossed = any(_overlap(other, (*step, *step)) for other in others for step in way)
-            if inside and not crossed and not any(_overlap(box, other) for other in taken):
-                return (dx, dy), box
-    return None
+    """Offset of a text's middle from *point*, and the text's box; near places first, and at best none whose leader
+    crosses something else."""
+    places = [(offset, _text_box(point, offset, width)) for offset in _places_around(width / 2)]
+    free = [(offset, box) for offset, box in places
+            if frame[0] < box[0] and frame[1] < box[1] and box[2] < frame[2] and box[3] < frame[3]
+            and not any(_overlap(box, other) for other in taken)]
+    others = [box for box in taken if not _overlap(box, (*point, *point))]
+    clear = [(offset, box) for offset, box in free if not _crosses(point, offset, others)]
+    return next(iter([*clear, *free]), None)
+
+
+def _places_around(side: float) -> list[Point]:
+    """Beside, above, below and at the corners, then the same farther out; *side* is half of the text's width."""
+    return [place for reach in (14, 26, 40, 56) for place in (
+        (reach + side, 0), (-reach - side, 0), (0, reach + 4), (0, -reach - 4),
+        (side + 4, reach), (side + 4, -reach), (-side - 4, reach), (-side - 4, -reach))]
+
+
+def _text_box(point: Point, offset: Point, width: float) -> Box:
+    x, y = point[0] + offset[0], point[1] + offset[1]
+    return x - width / 2, y - 8, x + width / 2, y + 8
+
+
+def _crosses(point: Point, offset: Point, boxes: Sequence[Box]) -> bool:
+    steps = [(point[0] + share * offset[0], point[1] + share * offset[1]) for share in (0.3, 0.5, 0.7)]
+    return any(_overlap(box, (*step, *step)) for box in boxes for step in steps)
 
 
 def _marker_box(axes: Axes, point: Point) -> Box:

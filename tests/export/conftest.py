@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from export_models import Fusion
 
 from edgefuse.export import Source
 from edgefuse.recipe import ModelSource, Recipe
-from edgefuse.spec import Dim, TensorSpec
+from edgefuse.spec import TensorSpec
 
 TOLERANCE = (
     1e-4  # float32 on one CPU: torch and onnxruntime add up in different orders, and no more than that
@@ -39,16 +40,13 @@ def number():
 """
 
 
-def tensor(name: str, *shape: Dim, dtype: str = "float32") -> TensorSpec:
-    return TensorSpec(name, shape, dtype, stream=name)
-
-
-FUSION_INPUTS = (tensor("image", 1, 3, 8, 8), tensor("imu", 1, 5, 6))
-
-
 @pytest.fixture(scope="session", autouse=True)
-def few_threads() -> None:
+def quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """And no log files left in the system's temporary folder."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("logs")))
+        yield
 
 
 @pytest.fixture(scope="session")

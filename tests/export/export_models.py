@@ -9,6 +9,15 @@ from typing import Any, Dict, List, Tuple
 import torch
 from torch import Tensor, nn
 
+from edgefuse.spec import Dim, TensorSpec
+
+
+def tensor(name: str, *shape: Dim, dtype: str = "float32") -> TensorSpec:
+    return TensorSpec(name, shape, dtype, stream=name)
+
+
+FUSION_INPUTS = (tensor("image", 1, 3, 8, 8), tensor("imu", 1, 5, 6))
+
 
 class Fusion(nn.Module):
     """A camera CNN and an IMU LSTM into one head, with two named outputs."""

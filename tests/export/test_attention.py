@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from edgefuse.export.attention import scaled_dot_product_attention
-from edgefuse.export.attention import BOTH, KEYS, PAIRS, multi_head_attention, transformer_encoder_layer
+from edgefuse.export.attention import (
+    BOTH,
+    KEYS,
+    PAIRS,
+    multi_head_attention,
+    scaled_dot_product_attention,
+    transformer_encoder_layer,
+)
 
 aten = torch.ops.aten
 LENGTH, WIDTH, HEADS, BATCH = 5, 8, 2, 3

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import FUSION_INPUTS, tensor
-from export_models import Attention, Mixed, Noisy, PairwiseAdd, Remembers, TakesDict
+from export_models import FUSION_INPUTS, Attention, Mixed, Noisy, PairwiseAdd, Remembers, TakesDict, tensor
 from torch import nn
 from torch.export import Dim
 

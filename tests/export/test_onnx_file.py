@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from conftest import tensor
+from export_models import tensor
 from onnx import numpy_helper
 
 from edgefuse.errors import ModelError

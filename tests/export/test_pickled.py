@@ -7,8 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from conftest import FUSION_INPUTS, tensor
-from export_models import Fusion
+from export_models import FUSION_INPUTS, Fusion, tensor
 
 from edgefuse.errors import ModelError, UntrustedError
 from edgefuse.export import load_source

@@ -7,8 +7,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
-from conftest import FUSION_INPUTS, tensor
-from export_models import Fusion
+from export_models import FUSION_INPUTS, Fusion, tensor
 
 from edgefuse.errors import ModelError, RecipeError
 from edgefuse.export import load_source

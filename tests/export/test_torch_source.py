@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import tensor
 from export_models import (
     AlwaysDropout,
     Answer,
@@ -32,6 +31,7 @@ from export_models import (
     Unrolls,
     Window,
     WritesInput,
+    tensor,
 )
 from torch import nn
 
@@ -188,10 +188,11 @@ def test_shared_dynamic_batch_stays_dynamic(load: Load, parity: Parity) -> None:
     parity(source, feeds=[{k: np.ones((n, 4), np.float32) for k in ("image", "imu")} for n in (1, 3, 8)])
 
 
-def test_dynamic_length_of_an_lstm_stays_dynamic(load: Load, parity: Parity) -> None:
+def test_dynamic_length_of_an_lstm_goes_to_the_legacy_exporter(load: Load, parity: Parity) -> None:
+    """torch 2.13 fixes it at the example's length without a word."""
     source = load(Window(), tensor("x", 1, DimRange(2, 9), 4))
     feeds = [{"x": np.random.default_rng(n).standard_normal((1, n, 4)).astype(np.float32)} for n in (2, 5, 9)]
-    parity(source, feeds=feeds)
+    parity(source, exporter="torchscript-legacy", feeds=feeds)
 
 
 def test_range_that_the_model_does_not_take_is_refused(load: Load) -> None:
@@ -202,7 +203,7 @@ def test_range_that_the_model_does_not_take_is_refused(load: Load) -> None:
 def test_range_that_no_exporter_keeps_is_refused(load: Load, tmp_path: Any) -> None:
     """torch.export fixes the length at the example's without a word, and tracing unrolls the loop."""
     source = load(Unrolls(), tensor("x", 1, DimRange(2, 9)))
-    with pytest.raises(ModelError, match="dimension 1 fixed at 2; expected 2..9") as caught:
+    with pytest.raises(ModelError, match=r"dimension 1 fixed at 2; expected 2\.\.9") as caught:
         source.export(tmp_path / "out.onnx")
     assert "a number instead of the range" in caught.value.hint
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import FUSION_INPUTS, tensor
 from export_models import (
+    FUSION_INPUTS,
     Attention,
     Branches,
     Convolutions,
@@ -23,6 +24,7 @@ from export_models import (
     Reshapes,
     TakesDict,
     TakesList,
+    tensor,
 )
 from torch import nn
 
@@ -39,7 +41,8 @@ def save(tmp_path: Path, model: nn.Module, way: str, *example: Any, fast_path: b
     """Saved as users do it, without gradients: a trace then holds torch's fused attention."""
     torch.backends.mha.set_fastpath_enabled(fast_path)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer, about torch's own layers
             if way == "traced":
                 script = torch.jit.trace(model, example, check_trace=False, strict=False)
             else:
@@ -69,7 +72,9 @@ def test_script_without_inputs_shows_what_to_write(files: dict[str, Path], recip
     assert "--input image:" in caught.value.hint
 
 
-def test_trace_of_convolutions_exports_with_parity(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
+def test_trace_of_convolutions_exports_with_parity(
+    recipe: MakeRecipe, parity: Parity, tmp_path: Path
+) -> None:
     """A trace holds aten::_convolution, which no ONNX exporter takes from a captured graph."""
     path = save(tmp_path, Convolutions().eval(), "traced", torch.randn(1, 3, 8, 8))
     model = parity(load_source(path, recipe(tensor("x", 1, 3, 8, 8))))

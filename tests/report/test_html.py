@@ -1,0 +1,186 @@
+"""The page holds the whole report, needs nothing but itself, and says nothing that the user's names could forge."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgefuse.report.html import Figure, drop_text, headline, render, score_text, straight_line, why, write_html
+
+VOID = {"meta", "br", "path", "use"}
+KINDS = ("report", "failed", "undecided", "unlabelled")
+
+
+class Page(HTMLParser):
+    """Tags that are open, every attribute, every id and the visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_is_well_formed_small_and_loads_nothing(kind: str, request: pytest.FixtureRequest) -> None:
+    text = render(request.getfixturevalue(kind))
+    page = Page(text)
+    assert page.open == []
+    assert len(text.encode()) < 300_000
+    assert not page.tags & {"script", "link", "img", "iframe", "object", "embed", "base"}
+    assert all(target.startswith("#") for target in [*page.all("href"), *page.all("xlink:href"), *page.all("src")])
+    assert "@import" not in text and set(re.findall(r"url\((.)", text)) <= {"#"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_unique_and_every_reference_is_met(kind: str, request: pytest.FixtureRequest) -> None:
+    text = render(request.getfixturevalue(kind))
+    ids = Page(text).all("id")
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', text)) <= {(i, "") for i in ids} | {("", i) for i in ids}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_colours_come_from_the_page_so_that_dark_mode_reaches_the_pictures(
+        kind: str, request: pytest.FixtureRequest) -> None:
+    text = render(request.getfixturevalue(kind))
+    figures = "".join(re.findall(r"<figure>.*?</figure>", text, re.DOTALL))
+    assert figures and not re.findall(r"#[0-9a-fA-F]{6}\b(?=[;\"])", figures)
+    used, defined = set(re.findall(r"var\((--\w+)\)", text)), set(re.findall(r"(--\w+):", text))
+    assert used <= defined
+    dark = text[text.index("prefers-color-scheme: dark"):]
+    assert used - {"--font"} <= set(re.findall(r"(--\w+):", dark))
+
+
+def test_same_report_gives_the_same_page(report: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_html(tmp_path / name, report)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_page_holds_the_figures_and_names(report: dict[str, Any]) -> None:
+    text = Page(render(report)).text
+    for expected in ("digits", "host", "97.66 %", "0.977 pt", "133.8 dB", "int8+bf16, chosen", "1×1×8×8", "microphone",
+                     "30 Hz", "256 calibrate, 941 are held out", "Float reference", "AMD EPYC", "2.48 MB", "logits"):
+        assert expected in text, expected
+
+
+def test_user_supplied_names_are_escaped(report: dict[str, Any]) -> None:
+    evil = "<script>alert('x')</script>&\"$x_1$"
+    report["name"] = report["target"] = evil
+    report["model"]["inputs"][0] |= {"name": evil, "stream": evil}
+    report["model"] |= {"outputs": [evil], "notes": [evil]}
+    report["accuracy"][0] |= {"metric": evil, "output": evil}
+    report["fidelity"][0]["output"] = evil
+    report["plan"]["candidates"].append({"precision": evil, "passes": False, "failed": evil})
+    page = Page(render(report))
+    assert "script" not in page.tags and page.open == []
+    assert page.text.count("<script>") >= 9
+
+
+def test_what_was_not_measured_is_said_with_its_reason(failed: dict[str, Any]) -> None:
+    failed["fidelity"][0]["sqnr_centered_db"] = None
+    text = Page(render(failed)).text
+    for reason in ("the bundle holds no float graph", "no float latency", "needs 662 runs, had 64",
+                   "needs several samples of one shape"):
+        assert f"not measured: {reason}" in text
+
+
+def test_report_without_quantiles_says_that_the_distribution_is_missing(report: dict[str, Any]) -> None:
+    for arm in ("float", "compiled"):
+        del report["latency"][arm]["quantiles_ms"]
+    assert "not measured: this report holds no quantiles_ms" in Page(render(report)).text
+
+
+def test_report_of_a_check_has_fewer_sections_and_still_a_page(report: dict[str, Any]) -> None:
+    kept = {key: report[key] for key in ("verdict", "target", "accuracy", "fidelity", "latency")}
+    text = Page(render(kept)).text
+    assert "97.66 %" in text and "The straight line" not in text and "Candidates" not in text
+
+
+def test_failed_candidates_are_listed_with_the_reason(failed: dict[str, Any]) -> None:
+    assert "CrashError: died of signal 11" in Page(render(failed)).text
+
+
+def test_nonfinite_outputs_are_pointed_out(report: dict[str, Any]) -> None:
+    report["fidelity"][0]["nonfinite_mismatches"] = 3
+    assert "NaN or infinity in 3 places" in Page(render(report)).text.replace("  ", " ")
+
+
+def test_why_names_what_decided(report: dict[str, Any], unlabelled: dict[str, Any]) -> None:
+    assert why(unlabelled) == ("Accuracy holds: the worst output has 37.1 dB SQNR, above the floor of 30 dB; latency "
+                               "holds: p90 is 2.63 ms, within the limit of 20 ms.")
+    report["verdict"] = report["latency"]["verdict"] = "fail"
+    report["latency"]["limit_p90_ms"] = 1.0
+    assert why(report) == "Latency fails: p90 is 2.63 ms, over the limit of 1 ms."
+
+
+def test_why_of_a_failure_names_the_arrow(failed: dict[str, Any]) -> None:
+    assert why(failed) == ("The arrow ONNX → INT8 ONNX (quantize) fails at 3.1 dB SQNR; accuracy fails: top1 drops by "
+                           "at least 28.0 pt (95 % sure), and 0.977 pt is allowed.")
+
+
+def test_why_of_an_open_verdict_says_what_would_settle_it(undecided: dict[str, Any]) -> None:
+    assert why(undecided) == ("Accuracy is open: 941 samples cannot tell whether top1 drops by more than the 0.0977 pt "
+                              "that is allowed; about 4,383 more would settle it.")
+
+
+def test_why_of_an_open_latency_gives_the_interval_with_the_noise(report: dict[str, Any]) -> None:
+    report["verdict"] = report["latency"]["verdict"] = "inconclusive"
+    report["latency"] |= {"limit_p90_ms": 2.0, "p90_ci95_ms": [1.9, 2.1], "canary_p90_ratio": 0.8}
+    assert "p90 lies between 1.52 and 2.62 ms, and so does the limit of 2 ms" in why(report)
+
+
+def test_straight_line_has_a_box_for_each_model_and_a_gate_for_each_arrow(report: dict[str, Any]) -> None:
+    stages = straight_line(report)
+    assert [stage.name for stage in stages] == ["float model", "ONNX", "INT8 ONNX", "compiled int8+bf16"]
+    assert [stage.gate and stage.gate["name"] for stage in stages] == [None, "export", "quantize", "compile"]
+    assert [stage.detail for stage in stages] == ["state-dict", "by torch-dynamo", "Q/DQ in the graph",
+                                                  "openvino 2026.4.1"]
+
+
+def test_headline_carries_the_verdict_only_where_there_is_a_limit(report: dict[str, Any]) -> None:
+    report["latency"] |= {"limit_p90_ms": None, "verdict": None}
+    assert headline(report) == [
+        Figure("top1", "97.66 %", "float 97.66 %; drop 0 pt, limit 0.977 pt", "pass"),
+        Figure("p90 latency", "2.63 ms", "no limit given"),
+        Figure("speed-up", "1.13×", "p50 0.500 → 0.441 ms"),
+        Figure("bundle", "2.48 MB", "graph, artifact and held-out samples"),
+    ]
+    render(report)
+
+
+def test_scores_of_custom_metrics_have_no_unit() -> None:
+    assert (score_text(0.97662, "top1"), score_text(1.23456, "m.py:rmse")) == ("97.66 %", "1.235")
+    assert (drop_text(-0.00106, "top1"), drop_text(0.5, "m.py:rmse")) == ("−0.106 pt", "0.500")

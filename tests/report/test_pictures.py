@@ -1,0 +1,127 @@
+"""The pictures show what the report says, whatever the figures, and the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import matplotlib
+import pytest
+
+from edgefuse.report.pictures import (
+    accuracy_picture,
+    candidates_picture,
+    decibels_text,
+    latency_picture,
+    p90_interval,
+    significant,
+)
+
+
+def texts(svg: str | None) -> list[str]:
+    """All texts of a picture; fails unless it is one well-formed element."""
+    assert svg is not None
+    return [item.text or "" for item in ElementTree.fromstring(svg).iter() if item.tag.endswith("text")]
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0, "0"), (0.97, "0.970"), (12.345, "12.3"), (1234.5, "1234"), (-0.301, "−0.301"), (0.00012345, "0.000123"),
+    (1.234e-7, "1.23e−07"), (-5e12, "−5.00e+12"),
+])
+def test_significant_digits(value: float, text: str) -> None:
+    assert significant(value) == text
+
+
+def test_decibels_at_the_ends_of_the_scale_are_words() -> None:
+    assert [decibels_text(value) for value in (300.0, 37.16, -2.0, -300.0)] == [
+        "identical", "37.2 dB", "−2.0 dB", "no signal left"]
+
+
+def test_latency_marks_the_percentiles_of_both_models_and_the_limit(report: dict[str, Any]) -> None:
+    found = texts(latency_picture(report["latency"]))
+    assert {"0.500", "0.441", "2.66", "2.63", "p50", "p90", "p99", "float", "compiled"} <= set(found)
+    assert "limit p90 20 ms →" in found  # far beyond the curves: only its direction
+
+
+def test_latency_draws_the_limit_where_it_lies_among_the_curves(report: dict[str, Any]) -> None:
+    report["latency"]["limit_p90_ms"] = 3.0
+    assert "limit p90 3 ms" in texts(latency_picture(report["latency"]))
+
+
+def test_latency_without_float_p99_or_limit_is_still_drawn(failed: dict[str, Any]) -> None:
+    failed["latency"] |= {"limit_p90_ms": None, "verdict": None}
+    found = texts(latency_picture(failed["latency"]))
+    assert "compiled" in found and "float" not in found and "4.86" not in found
+
+
+def test_latency_without_quantiles_has_no_picture(report: dict[str, Any]) -> None:
+    del report["latency"]["compiled"]["quantiles_ms"]
+    assert latency_picture(report["latency"]) is None
+
+
+def test_p90_interval_is_widened_by_the_canary_either_way() -> None:
+    for canary in (1.25, 0.8):
+        low, high = p90_interval({"p90_ci95_ms": [1.0, 2.0], "canary_p90_ratio": canary})
+        assert (low, high) == pytest.approx((0.8, 2.5))
+
+
+@pytest.mark.parametrize("kind", ["report", "failed", "undecided"])
+def test_accuracy_gives_drop_interval_and_limit(kind: str, request: pytest.FixtureRequest) -> None:
+    entry = request.getfixturevalue(kind)["accuracy"][0]
+    found = texts(accuracy_picture(entry))
+    low, high = (significant(100 * value) for value in entry["ci95"])
+    assert any(f"(95 %: {low} … {high})" in text for text in found)
+    assert f"limit {significant(100 * entry['limit'])} pt" in found and "no change" in found
+
+
+def test_accuracy_survives_a_limit_of_zero_and_an_interval_of_no_width(report: dict[str, Any]) -> None:
+    entry = report["accuracy"][0] | {"limit": 0.0, "ci95": [0.0, 0.0], "drop": 0.0, "metric": "m.py:rmse"}
+    assert "limit 0" in texts(accuracy_picture(entry))
+
+
+@pytest.mark.parametrize("found_db", [300.0, 37.0854, 0.0, -12.0, -300.0])
+def test_sqnr_is_drawn_against_its_floor(unlabelled: dict[str, Any], found_db: float) -> None:
+    found = texts(accuracy_picture(unlabelled["accuracy"][0] | {"candidate": found_db}))
+    assert "floor 30 dB" in found and decibels_text(found_db) in found
+
+
+def test_candidates_are_all_named_and_the_choice_is_marked(report: dict[str, Any]) -> None:
+    found = texts(candidates_picture(report["plan"], report["accuracy"][0]))
+    assert {"float", "bf16", "int8", "int8+bf16, chosen"} <= set(found)
+    assert any(text.startswith("SQNR, dB") for text in found)  # all drop alike: the drop would show nothing
+
+
+def test_candidates_that_drop_differently_are_drawn_by_drop(failed: dict[str, Any]) -> None:
+    found = texts(candidates_picture(failed["plan"], failed["accuracy"][0]))
+    assert any(text.startswith("drop in top1") for text in found)
+    assert "bf16" not in found  # it failed and has no figures; the table says why
+
+
+def test_candidates_at_the_same_place_are_all_named(report: dict[str, Any]) -> None:
+    for row in report["plan"]["candidates"]:
+        row |= {"p50_ms": 0.5, "sqnr_db": 40.0}
+    found = texts(candidates_picture(report["plan"], report["accuracy"][0]))
+    assert {"float", "bf16", "int8", "int8+bf16, chosen"} <= set(found)
+
+
+def test_one_candidate_is_no_comparison(report: dict[str, Any]) -> None:
+    report["plan"]["candidates"] = report["plan"]["candidates"][:1]
+    assert candidates_picture(report["plan"], report["accuracy"][0]) is None
+
+
+def test_pictures_are_deterministic_and_leave_matplotlib_as_it_was(report: dict[str, Any]) -> None:
+    before = dict(matplotlib.rcParams)
+    first, second = (latency_picture(report["latency"]) for _ in range(2))
+    assert first == second and dict(matplotlib.rcParams) == before
+
+
+def test_pyplot_and_its_global_figures_are_not_used() -> None:
+    code = "import sys, edgefuse.report.html; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_names_in_pictures_are_text_and_never_mathematics(report: dict[str, Any]) -> None:
+    entry = report["accuracy"][0] | {"metric": "<b>&$\\frac{$"}
+    assert any("<b>&$\\frac{$" in text for text in texts(accuracy_picture(entry)))
