@@ -46,13 +46,27 @@ def measure_calls(path: Path) -> None:
     with open_bundle(path) as bundle:
         feeds = [sample.feed for sample in itertools.islice(read_golden(path / "golden.npz"), 16)]
         core, settings = ov.Core(), bundle.settings
-        compiled = core.compile_model(core.read_model(bundle.artifact / "model.xml"), "CPU", {
-            "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": settings.threads,
-            "INFERENCE_PRECISION_HINT": settings.inference_precision})
+        compiled = core.compile_model(
+            core.read_model(bundle.artifact / "model.xml"),
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": settings.threads,
+                "INFERENCE_PRECISION_HINT": settings.inference_precision,
+            },
+        )
         request = compiled.create_infer_request()
         with edgefuse.load(path) as model:
-            found = measure({"request.infer(feed)": request.infer, "compiled(feed)": compiled,  # type: ignore[dict-item]
-                             "edgefuse model(feed)": model}, feeds, budget_s=15, max_runs=ROUNDS)
+            found = measure(
+                {
+                    "request.infer(feed)": request.infer,
+                    "compiled(feed)": compiled,  # type: ignore[dict-item]
+                    "edgefuse model(feed)": model,
+                },
+                feeds,
+                budget_s=15,
+                max_runs=ROUNDS,
+            )
     base = found["request.infer(feed)"].percentile(50) * 1e3
     table = Table("call", "p50 µs", "beyond request.infer(feed), µs", "ratio", title="digits, INT8, same arrays")
     for name, latency in found.items():

@@ -63,8 +63,11 @@ def build_arms(float_onnx: Path, folder: Path, samples: CalibrationSet) -> dict[
     read: Callable[[], Any] = lambda: core.read_model(float_onnx)  # noqa: E731
     _, own_s = timed(lambda: quantize_int8(float_onnx, folder / "own.onnx", feeds))
     default, default_s = timed(lambda: nncf.quantize(read(), nncf.Dataset(feeds), subset_size=len(feeds)))
-    transformer, transformer_s = timed(lambda: nncf.quantize(
-        read(), nncf.Dataset(feeds), subset_size=len(feeds), model_type=nncf.ModelType.TRANSFORMER))
+    transformer, transformer_s = timed(
+        lambda: nncf.quantize(
+            read(), nncf.Dataset(feeds), subset_size=len(feeds), model_type=nncf.ModelType.TRANSFORMER
+        )
+    )
     return {
         "OpenVINO f32": compiled(read(), "f32", 0.0),
         "OpenVINO bf16": compiled(read(), "bf16", 0.0),
@@ -92,17 +95,30 @@ def compare(name: str, path: Path) -> Table:
     reference = answers(source.runner, feeds)
     latency = measure(arms, feeds[:50], budget_s=10.0, max_runs=800)
     base = latency["OpenVINO f32"].percentile(50)
-    table = Table("", "top-1 %", "agree with float %", "SQNR dB", "p50 speed-up", "p90 ms", "tool s",
-                  title=f"{name}: {len(golden)} held-out samples, {THREADS} threads")
+    table = Table(
+        "",
+        "top-1 %",
+        "agree with float %",
+        "SQNR dB",
+        "p50 speed-up",
+        "p90 ms",
+        "tool s",
+        title=f"{name}: {len(golden)} held-out samples, {THREADS} threads",
+    )
     for label, arm in arms.items():
         found, fidelity = answers(arm, feeds), Fidelity("logits")
         for expected, got in zip(reference, found):
             fidelity.add(expected, got)
         best = found.argmax(axis=1)
-        table.add_row(label, f"{100 * np.mean(best == labels):.2f}",
-                      f"{100 * np.mean(best == reference.argmax(axis=1)):.2f}", f"{fidelity.sqnr_db:.1f}",
-                      f"{base / latency[label].percentile(50):.2f}", f"{latency[label].percentile(90):.3f}",
-                      f"{arm.tool_s:.1f}")
+        table.add_row(
+            label,
+            f"{100 * np.mean(best == labels):.2f}",
+            f"{100 * np.mean(best == reference.argmax(axis=1)):.2f}",
+            f"{fidelity.sqnr_db:.1f}",
+            f"{base / latency[label].percentile(50):.2f}",
+            f"{latency[label].percentile(90):.3f}",
+            f"{arm.tool_s:.1f}",
+        )
     return table
 
 

@@ -89,8 +89,11 @@ def _check_replaceable(path: Path, shown: Path) -> None:
         return
     if _identity(path) != seen:  # another process has put its bundle there while we looked
         return _check_replaceable(path, shown)
-    raise UsageError("is there already and is no bundle; it is not overwritten", where=str(shown),
-                     hint="Choose another -o, or remove it yourself.")
+    raise UsageError(
+        "is there already and is no bundle; it is not overwritten",
+        where=str(shown),
+        hint="Choose another -o, or remove it yourself.",
+    )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -165,8 +168,10 @@ def _remove(path: Path) -> None:
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest last: it names size and SHA-256 of every other file in *folder*."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    listed = {path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
-              for path in files}
+    listed = {
+        path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
+        for path in files
+    }
     path = folder / MANIFEST
     write_json(path, {"format": FORMAT, **manifest, "files": listed, "checksum": NO_CHECKSUM})
     text = path.read_text(encoding="utf-8")
@@ -220,15 +225,21 @@ def _unpack(path: Path, folder: Path) -> None:
                 archive.extract(info, folder)
             _refuse_outer_folder(archive.namelist(), path)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        raise BundleError(f"is not a bundle: neither a folder nor a whole zip ({error})", where=str(path),
-                          hint="Copy or compile the bundle again.") from None
+        raise BundleError(
+            f"is not a bundle: neither a folder nor a whole zip ({error})",
+            where=str(path),
+            hint="Copy or compile the bundle again.",
+        ) from None
 
 
 def _refuse_outer_folder(names: list[str], path: Path) -> None:
     inner = [name for name in names if name.endswith(f"/{MANIFEST}") and name.count("/") == 1]
     if inner and MANIFEST not in names:
-        raise BundleError(f"holds {inner[0]!r} instead of {MANIFEST!r}", where=str(path),
-                          hint="Zip the files of the bundle, not its folder.")
+        raise BundleError(
+            f"holds {inner[0]!r} instead of {MANIFEST!r}",
+            where=str(path),
+            hint="Zip the files of the bundle, not its folder.",
+        )
 
 
 def verify(folder: Path, shown: Path | None = None) -> Bundle:
@@ -247,8 +258,11 @@ def verify(folder: Path, shown: Path | None = None) -> Bundle:
 def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise BundleError(f"has no {MANIFEST}, so it is not a bundle", where=where,
-                          hint="Make one with: edgefuse compile MODEL --target host")
+        raise BundleError(
+            f"has no {MANIFEST}, so it is not a bundle",
+            where=where,
+            hint="Make one with: edgefuse compile MODEL --target host",
+        )
     damaged = BundleError("the manifest is damaged", where=where, hint="Copy or compile the bundle again.")
     try:
         text = path.read_bytes().decode("utf-8")  # read_text would take "\r" for "\n"
@@ -257,23 +271,30 @@ def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise damaged from None
     if found != FORMAT:
-        raise BundleError(f"has format {found!r}; this version reads format {FORMAT}", where=where,
-                          hint="Compile the model again, or install the EdgeFuse version that wrote it.")
+        raise BundleError(
+            f"has format {found!r}; this version reads format {FORMAT}",
+            where=where,
+            hint="Compile the model again, or install the EdgeFuse version that wrote it.",
+        )
     if stored != manifest_checksum(text):
-        raise BundleError("the manifest was changed after it was written", where=where,
-                          hint="Copy or compile the bundle again.")
+        raise BundleError(
+            "the manifest was changed after it was written", where=where, hint="Copy or compile the bundle again."
+        )
     try:
         backend = _check_contents(manifest)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise damaged from None
     if backend not in BACKENDS:
-        raise BundleError(f"was made for the backend {backend!r}, which this EdgeFuse does not have", where=where,
-                          hint=nearest(backend, BACKENDS))
+        raise BundleError(
+            f"was made for the backend {backend!r}, which this EdgeFuse does not have",
+            where=where,
+            hint=nearest(backend, BACKENDS),
+        )
     return dict(manifest)
 
 
 def _check_contents(manifest: dict[str, Any]) -> str:
-    """The backend's name; KeyError, TypeError, AttributeError or ValueError where something that is read is not there."""
+    """The backend's name; KeyError, TypeError, AttributeError or ValueError where something that is read is missing."""
     ModelSpec.from_json(manifest["model"])
     made = manifest["artifact"]
     Settings(**made["settings"])
@@ -301,8 +322,14 @@ def _verify_file(folder: Path, name: str, listed: dict[str, Any], where: str) ->
         raise BundleError(f"the file {name!r} is missing", where=where, hint="Copy or compile the bundle again.")
     size = path.stat().st_size
     if size != listed["size_bytes"]:
-        raise BundleError(f"{name!r} has {size} bytes; the manifest says {listed['size_bytes']}", where=where,
-                          hint="The copy is incomplete. Copy or compile the bundle again.")
+        raise BundleError(
+            f"{name!r} has {size} bytes; the manifest says {listed['size_bytes']}",
+            where=where,
+            hint="The copy is incomplete. Copy or compile the bundle again.",
+        )
     if sha256(path) != listed["sha256"]:
-        raise BundleError(f"{name!r} was changed after it was written (SHA-256 differs)", where=where,
-                          hint="Copy or compile the bundle again.")
+        raise BundleError(
+            f"{name!r} was changed after it was written (SHA-256 differs)",
+            where=where,
+            hint="Copy or compile the bundle again.",
+        )

@@ -82,8 +82,9 @@ class Split:
 
 def _check_finite(array: Array, where: str) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise CalibrationError("holds NaN or infinity", where=where,
-                               hint="Remove the sample, or repair the recording that it came from.")
+        raise CalibrationError(
+            "holds NaN or infinity", where=where, hint="Remove the sample, or repair the recording that it came from."
+        )
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,11 @@ def open_calibration(source: CalibrationSource, spec: ModelSpec, label: str | No
     """The two splits of the set at ``source.path``; raises :class:`CalibrationError` where it does not fit *spec*."""
     path = source.path
     if path is None:
-        raise CalibrationError("no calibration set is given", hint="Add --calibration DIR, or [calibration] path = "
-                               '"…" to the recipe: an .npz file or a folder of them, one array per input.')
+        raise CalibrationError(
+            "no calibration set is given",
+            hint="Add --calibration DIR, or [calibration] path = "
+            '"…" to the recipe: an .npz file or a folder of them, one array per input.',
+        )
     if not path.exists():
         raise CalibrationError("there is no such file or folder", where=str(path))
     folders = [path / name for name in SPLITS]
@@ -110,12 +114,16 @@ def open_calibration(source: CalibrationSource, spec: ModelSpec, label: str | No
     return found
 
 
-def _split_by_folder(folders: list[Path], source: CalibrationSource, spec: ModelSpec, label: str | None
-                     ) -> CalibrationSet:
+def _split_by_folder(
+    folders: list[Path], source: CalibrationSource, spec: ModelSpec, label: str | None
+) -> CalibrationSet:
     for folder in folders:
         if not folder.is_dir():
-            raise CalibrationError(f"has no folder {folder.name!r} beside the other one", where=str(folder.parent),
-                                   hint="Give both folders calibrate/ and golden/, or neither.")
+            raise CalibrationError(
+                f"has no folder {folder.name!r} beside the other one",
+                where=str(folder.parent),
+                hint="Give both folders calibrate/ and golden/, or neither.",
+            )
     calibrate, golden = (_whole(folder, spec, label) for folder in folders)
     _refuse_shared_files(calibrate, golden)
     calibrate = replace(calibrate, chosen=_pick(len(calibrate), source.samples, source.seed))
@@ -129,15 +137,20 @@ def _split_by_seed(path: Path, source: CalibrationSource, spec: ModelSpec, label
     whole = _whole(path, spec, label)
     count = len(whole)
     if count < 2:
-        raise CalibrationError(f"holds {count} sample; at least 2 are needed (one calibrates, one is held out)",
-                               where=str(path))
+        raise CalibrationError(
+            f"holds {count} sample; at least 2 are needed (one calibrates, one is held out)", where=str(path)
+        )
     order = np.random.default_rng(source.seed).permutation(count)
     cut = min(source.samples, count // 2)
-    held_out = order[cut:] if source.golden is None else order[cut:cut + source.golden]
+    held_out = order[cut:] if source.golden is None else order[cut : cut + source.golden]
     calibrate = replace(whole, name="calibrate", chosen=frozenset(order[:cut].tolist()))
     golden = replace(whole, name="golden", chosen=frozenset(held_out.tolist()))
-    rule = {"by": "numpy.random.default_rng(seed).permutation", "seed": source.seed,
-            "calibrate": len(calibrate), "golden": len(golden)}
+    rule = {
+        "by": "numpy.random.default_rng(seed).permutation",
+        "seed": source.seed,
+        "calibrate": len(calibrate),
+        "golden": len(golden),
+    }
     return CalibrationSet(calibrate, golden, rule)
 
 
@@ -150,29 +163,35 @@ def _pick(count: int, wanted: int, seed: int) -> frozenset[int]:
 def _whole(path: Path, spec: ModelSpec, label: str | None) -> Split:
     paths = sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not paths:
-        raise CalibrationError("holds no .npz file", where=str(path),
-                               hint="Write one with numpy.savez_compressed(path, name=array, …).")
+        raise CalibrationError(
+            "holds no .npz file", where=str(path), hint="Write one with numpy.savez_compressed(path, name=array, …)."
+        )
     files = tuple(_read_file(item, spec, label) for item in paths)
     without = [file for file in files if not file.grouped]
     if 0 < len(without) < len(files):
-        raise CalibrationError(f"has no array {GROUP!r}, which other files of the set have", where=str(without[0].path),
-                               hint="Give it to all files or to none.")
+        raise CalibrationError(
+            f"has no array {GROUP!r}, which other files of the set have",
+            where=str(without[0].path),
+            hint="Give it to all files or to none.",
+        )
     return Split(path.name, spec, label, files, frozenset(range(sum(file.rows for file in files))))
 
 
 def _refuse_shared_files(calibrate: Split, golden: Split) -> None:
     shared = {file.path.resolve() for file in calibrate.files} & {file.path.resolve() for file in golden.files}
     if shared:
-        raise CalibrationError("is in both splits", where=str(sorted(shared)[0]),
-                               hint="The verdict needs samples that calibration has not seen.")
+        raise CalibrationError(
+            "is in both splits",
+            where=str(sorted(shared)[0]),
+            hint="The verdict needs samples that calibration has not seen.",
+        )
 
 
 def _read_file(path: Path, spec: ModelSpec, label: str | None) -> _File:
     headers, stacked = read_headers(path), {}
     for tensor in spec.inputs:
         if tensor.name not in headers:
-            raise CalibrationError(f"has no array {tensor.name!r}", where=str(path),
-                                   hint=nearest(tensor.name, headers))
+            raise CalibrationError(f"has no array {tensor.name!r}", where=str(path), hint=nearest(tensor.name, headers))
         headers[tensor.name], stacked[tensor.name] = _layout(headers[tensor.name], tensor, f"{path}: {tensor.name}")
     if label is not None and label not in headers:
         raise CalibrationError(f"has no array {label!r} with the labels", where=str(path), hint=nearest(label, headers))
@@ -188,8 +207,9 @@ def _read_file(path: Path, spec: ModelSpec, label: str | None) -> _File:
 
 def _check_label(header: ArrayHeader, where: str) -> None:
     if header.dtype.kind not in "iufb":
-        raise CalibrationError(f"has dtype {header.dtype}; expected a number", where=where,
-                               hint="Save class indices or measured values.")
+        raise CalibrationError(
+            f"has dtype {header.dtype}; expected a number", where=where, hint="Save class indices or measured values."
+        )
 
 
 def _check_group(header: ArrayHeader, where: str) -> None:
@@ -205,13 +225,16 @@ def _layout(header: ArrayHeader, tensor: TensorSpec, where: str) -> tuple[ArrayH
     range from 1): sample i is ``a[i:i+1]``.
     """
     if header.dtype != tensor.dtype:
-        raise CalibrationError(f"has dtype {header.dtype}; the model takes {tensor.dtype}", where=where,
-                               hint=f"Convert it with array.astype(numpy.{tensor.dtype}) before saving.")
+        raise CalibrationError(
+            f"has dtype {header.dtype}; the model takes {tensor.dtype}",
+            where=where,
+            hint=f"Convert it with array.astype(numpy.{tensor.dtype}) before saving.",
+        )
     shape, rank = header.shape, len(tensor.shape)
     if len(shape) == rank + 1 and tensor.fits(shape[1:]):
         return header, True
     batch = tensor.shape[0] if tensor.shape else 0
-    is_batch = batch == 1 or isinstance(batch, DimRange) and batch.min == 1
+    is_batch = batch == 1 or (isinstance(batch, DimRange) and batch.min == 1)
     if len(shape) == rank and is_batch and tensor.fits((1, *shape[1:])):
         return header, False
     text = "x".join(map(str, shape)) or "scalar"
@@ -243,6 +266,8 @@ def _check_constant(split: Split) -> None:
                 varies.add(name)
     for name, array in first.items():
         if name not in varies and len(split) > 1 and array.size and not np.ptp(array.astype(np.float64)):
-            raise CalibrationError(f"every value of {name!r} is {array.flat[0]} in all {len(split)} samples",
-                                   where=str(split.files[0].path.parent),
-                                   hint="A constant input gives no range: was the sensor connected?")
+            raise CalibrationError(
+                f"every value of {name!r} is {array.flat[0]} in all {len(split)} samples",
+                where=str(split.files[0].path.parent),
+                hint="A constant input gives no range: was the sensor connected?",
+            )

@@ -57,16 +57,21 @@ class Comparison:
 def make_judge(accuracy: Accuracy, metric: Metric | None, outputs: tuple[str, ...]) -> Judge:
     """Settle what the recipe leaves open; raises :class:`RecipeError` where it cannot be settled."""
     if metric is not None and accuracy.output is None and len(outputs) > 1:
-        raise RecipeError(f"the model has {len(outputs)} outputs and accuracy.output names none",
-                          hint=f'Add output = "…" to [accuracy]: one of {", ".join(outputs)}.')
+        raise RecipeError(
+            f"the model has {len(outputs)} outputs and accuracy.output names none",
+            hint=f'Add output = "…" to [accuracy]: one of {", ".join(outputs)}.',
+        )
     if metric is not None and accuracy.label is None and not metric.name.startswith("top"):
-        raise RecipeError(f"the metric {metric.name!r} needs labels, and accuracy.label names no array",
-                          hint='Add label = "…" to [accuracy], or use metric = "sqnr", which needs none.')
+        raise RecipeError(
+            f"the metric {metric.name!r} needs labels, and accuracy.label names no array",
+            hint='Add label = "…" to [accuracy], or use metric = "sqnr", which needs none.',
+        )
     return Judge(accuracy, metric, accuracy.output or outputs[0])
 
 
-def compare_stages(samples: Iterable[GoldenSample], stages: Mapping[str, Runner], judge: Judge,
-                   pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Comparison]:
+def compare_stages(
+    samples: Iterable[GoldenSample], stages: Mapping[str, Runner], judge: Judge, pairs: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Comparison]:
     """Run every stage once per sample and compare each pair ``(earlier, later)``; "reference" is in the samples."""
     found = {pair: Comparison({name: [] for name in pair}, {}) for pair in pairs}
     for sample in samples:
@@ -98,8 +103,10 @@ def _score(judge: Judge, sample: GoldenSample, outputs: Mapping[str, Array]) -> 
     try:
         return float(judge.metric.score(array, label))
     except (ValueError, TypeError, IndexError) as error:
-        raise RecipeError(f"the metric {judge.metric.name!r} failed on output {judge.output!r} "
-                          f"(shape {array.shape}) and a label of shape {label.shape}: {error}") from error
+        raise RecipeError(
+            f"the metric {judge.metric.name!r} failed on output {judge.output!r} "
+            f"(shape {array.shape}) and a label of shape {label.shape}: {error}"
+        ) from error
 
 
 def judge_accuracy(comparison: Comparison, pair: tuple[str, str], judge: Judge) -> dict[str, Any]:
@@ -110,18 +117,28 @@ def judge_accuracy(comparison: Comparison, pair: tuple[str, str], judge: Judge) 
     limit = judge.accuracy.max_drop.absolute(float(earlier.mean()))
     groups = np.array(comparison.groups, np.int64) if comparison.groups else None
     binary = judge.metric.binary and bool(np.isin(np.concatenate([earlier, later]), (0.0, 1.0)).all())
-    found = compare_scores(earlier, later, limit, higher_is_better=judge.metric.higher_is_better, binary=binary,
-                           groups=groups)
+    found = compare_scores(
+        earlier, later, limit, higher_is_better=judge.metric.higher_is_better, binary=binary, groups=groups
+    )
     return _accuracy_json(found, judge)
 
 
 def _accuracy_json(found: NonInferiority, judge: Judge) -> dict[str, Any]:
     assert judge.metric is not None
     return {
-        "metric": judge.metric.name, "output": judge.output, "labels": judge.labelled,
-        "reference": found.reference, "candidate": found.candidate, "drop": found.drop, "ci95": list(found.ci95),
-        "limit": found.limit, "limit_text": str(judge.accuracy.max_drop), "samples": found.samples,
-        "verdict": found.verdict.value, "more_samples": found.more_samples, "mcnemar_p": found.mcnemar_p,
+        "metric": judge.metric.name,
+        "output": judge.output,
+        "labels": judge.labelled,
+        "reference": found.reference,
+        "candidate": found.candidate,
+        "drop": found.drop,
+        "ci95": list(found.ci95),
+        "limit": found.limit,
+        "limit_text": str(judge.accuracy.max_drop),
+        "samples": found.samples,
+        "verdict": found.verdict.value,
+        "more_samples": found.more_samples,
+        "mcnemar_p": found.mcnemar_p,
         "method": found.method,
     }
 
@@ -130,10 +147,20 @@ def _judge_sqnr(comparison: Comparison, judge: Judge) -> dict[str, Any]:
     worst, floor = comparison.worst_sqnr_db, judge.accuracy.min_sqnr_db
     samples = len(next(iter(comparison.fidelities.values())).signal)
     return {
-        "metric": "sqnr", "output": None, "labels": False, "reference": None, "candidate": worst, "drop": None,
-        "ci95": None, "limit": floor, "limit_text": f"at least {floor:g} dB", "samples": samples,
-        "verdict": (Verdict.PASS if worst >= floor else Verdict.FAIL).value, "more_samples": None,
-        "mcnemar_p": None, "method": "SQNR of the worst output, plain or mean-free, whichever is lower",
+        "metric": "sqnr",
+        "output": None,
+        "labels": False,
+        "reference": None,
+        "candidate": worst,
+        "drop": None,
+        "ci95": None,
+        "limit": floor,
+        "limit_text": f"at least {floor:g} dB",
+        "samples": samples,
+        "verdict": (Verdict.PASS if worst >= floor else Verdict.FAIL).value,
+        "more_samples": None,
+        "mcnemar_p": None,
+        "method": "SQNR of the worst output, plain or mean-free, whichever is lower",
     }
 
 
@@ -149,11 +176,18 @@ def latency_json(found: Mapping[str, Latency], limit_ms: float | None) -> dict[s
     compiled = found["compiled"]
     canary = canary_ratio(compiled, found["again"])
     result: dict[str, Any] = {
-        "float": None, "compiled": compiled.to_json(), "speedup": None, "canary_p90_ratio": canary,
-        "limit_p90_ms": limit_ms, "p90_ci95_ms": list(compiled.p90_interval()),
+        "float": None,
+        "compiled": compiled.to_json(),
+        "speedup": None,
+        "canary_p90_ratio": canary,
+        "limit_p90_ms": limit_ms,
+        "p90_ci95_ms": list(compiled.p90_interval()),
         "verdict": judge_p90(compiled, limit_ms, canary).value if limit_ms is not None else None,
     }
     if "float" not in found:
         return {**result, "float_reason": "the bundle holds no float graph", "speedup_reason": "no float latency"}
-    return {**result, "float": found["float"].to_json(),
-            "speedup": found["float"].percentile(50) / compiled.percentile(50)}
+    return {
+        **result,
+        "float": found["float"].to_json(),
+        "speedup": found["float"].percentile(50) / compiled.percentile(50),
+    }

@@ -47,17 +47,25 @@ def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: floa
 def _refuse_full_disk(folder: Path) -> None:
     """Vendors' libraries tell a full disk in words of their own ("iostream error"), or die of it."""
     if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        raise ToolchainError("No space left on device", where=str(folder.parent),
-                             hint="Free some, or set TMPDIR to a folder on another disk.")
+        raise ToolchainError(
+            "No space left on device",
+            where=str(folder.parent),
+            hint="Free some, or set TMPDIR to a folder on another disk.",
+        )
 
 
 def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: float) -> int:
     package_root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")]))
     with log.open("wb") as stream:
-        child = subprocess.Popen([sys.executable, "-m", "edgefuse.child", *arguments], stdin=subprocess.PIPE,
-                                 stdout=stream, stderr=stream, env={**os.environ, "PYTHONPATH": path},
-                                 start_new_session=True)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "edgefuse.child", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
         try:
             child.communicate(given.encode(), timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -81,8 +89,10 @@ def _crash(code: int, what: str, log: Path) -> CrashError:
 
 
 def _advice() -> str:
-    return ("The vendor's library failed on this graph. Try --precision float, or another version of the library "
-            "(edgefuse doctor shows which one is installed).")
+    return (
+        "The vendor's library failed on this graph. Try --precision float, or another version of the library "
+        "(edgefuse doctor shows which one is installed)."
+    )
 
 
 def main() -> None:
@@ -95,8 +105,12 @@ def main() -> None:
     except EdgeFuseError as error:
         result = {"error": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
     except OSError as error:  # a full disk, say: no fault of the vendor's library
-        result = {"error": "ToolchainError", "what": error.strerror or str(error), "where": str(error.filename or ""),
-                  "hint": "Check the disk's space and permissions."}
+        result = {
+            "error": "ToolchainError",
+            "what": error.strerror or str(error),
+            "where": str(error.filename or ""),
+            "hint": "Check the disk's space and permissions.",
+        }
     temporary = answer.with_suffix(".part")
     temporary.write_text(json.dumps(result), encoding="utf-8")
     temporary.rename(answer)

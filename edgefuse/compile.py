@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ from edgefuse.backends.onnxruntime import open_graph
 from edgefuse.bundle import GOLDEN, MODEL, REPORT, REPORT_HTML, new_bundle, write_json, write_manifest
 from edgefuse.calibration import CalibrationSet, open_calibration
 from edgefuse.check import (
-    REFERENCE, Comparison, Judge, compare_stages, judge_accuracy, judge_parity, latency_json, make_judge,
+    REFERENCE,
+    Comparison,
+    Judge,
+    compare_stages,
+    judge_accuracy,
+    judge_parity,
+    latency_json,
+    make_judge,
 )
 from edgefuse.device import Device, environment
 from edgefuse.errors import DeviceMismatchError, EdgeFuseError
@@ -92,13 +99,23 @@ def _compile_into(folder: Path, work: Path, request: Request, steps: Steps) -> d
 
     artifact = _store(folder, chosen, device, supported)
     report = make_report(
-        request_name=recipe.name, target=device, backend_version=supported["version"], source=source.kind,
-        exporter=exporter, notes=source.notes, spec=source.spec, choice=choice, threads=chosen.settings.threads,
-        gates=_gates(comparisons, chosen, judge), accuracy=judge_accuracy(comparisons[REFERENCE, "compiled"],
-                                                                         (REFERENCE, "compiled"), judge),
+        request_name=recipe.name,
+        target=device,
+        backend_version=supported["version"],
+        source=source.kind,
+        exporter=exporter,
+        notes=source.notes,
+        spec=source.spec,
+        choice=choice,
+        threads=chosen.settings.threads,
+        gates=_gates(comparisons, chosen, judge),
+        accuracy=judge_accuracy(comparisons[REFERENCE, "compiled"], (REFERENCE, "compiled"), judge),
         fidelity=[item.to_json() for item in comparisons[REFERENCE, "compiled"].fidelities.values()],
-        latency=latency, folder=folder, split=samples.rule,
-        stages=[{"name": step.name, "seconds": step.seconds} for step in steps.done], environment=environment(),
+        latency=latency,
+        folder=folder,
+        split=samples.rule,
+        stages=[{"name": step.name, "seconds": step.seconds} for step in steps.done],
+        environment=environment(),
     )
     with steps.step("Writing the bundle"):
         write_json(folder / REPORT, report)
@@ -114,17 +131,31 @@ def _judge(recipe: Recipe, spec: ModelSpec) -> Judge:
 
 def _supported(device: Device) -> dict[str, Any]:
     """What this machine can run through the device's backend; the vendor is asked in a child process."""
-    found: dict[str, Any] = child.call("edgefuse.probe:capabilities", {"backend": device.backend},
-                                       what=f"Asking {device.backend} for its devices", timeout_s=120)
+    found: dict[str, Any] = child.call(
+        "edgefuse.probe:capabilities",
+        {"backend": device.backend},
+        what=f"Asking {device.backend} for its devices",
+        timeout_s=120,
+    )
     if device.arch and found["arch"] not in device.arch:
-        raise DeviceMismatchError(f"{device.name} is {' or '.join(device.arch)}; this machine is {found['arch']}",
-                                  where="--target", hint="Compile on the device itself, with --target host.")
+        raise DeviceMismatchError(
+            f"{device.name} is {' or '.join(device.arch)}; this machine is {found['arch']}",
+            where="--target",
+            hint="Compile on the device itself, with --target host.",
+        )
     allowed = device.precisions or found["precisions"]
     return {**found, "precisions": [name for name in found["precisions"] if name in allowed]}
 
 
-def _build_candidates(precisions: list[str], folder: Path, work: Path, samples: CalibrationSet, spec: ModelSpec,
-                      request: Request, steps: Steps) -> tuple[dict[str, Candidate], dict[str, str]]:
+def _build_candidates(
+    precisions: list[str],
+    folder: Path,
+    work: Path,
+    samples: CalibrationSet,
+    spec: ModelSpec,
+    request: Request,
+    steps: Steps,
+) -> tuple[dict[str, Candidate], dict[str, str]]:
     """Every precision as an artifact. One that fails is recorded with its reason; float, or the only one that was
     asked for, must succeed."""
     threads, candidates, failed = request.device.resolve_threads(), {}, {}
@@ -136,8 +167,9 @@ def _build_candidates(precisions: list[str], folder: Path, work: Path, samples: 
                 with steps.step("Quantizing to INT8") as step:
                     counts = quantize_int8(graphs[False], graphs[True], samples.calibrate.feeds())
                     step.note(f"{counts.int8} of {counts.operations} operations in INT8")
-            candidate = Candidate(precision, graphs[quantized], work / "artifacts" / precision,
-                                  Settings(threads, inference_precision))
+            candidate = Candidate(
+                precision, graphs[quantized], work / "artifacts" / precision, Settings(threads, inference_precision)
+            )
             with steps.step(f"Compiling {precision}"):
                 _compile_artifact(candidate, request.device.backend, folder / GOLDEN, spec)
             candidates[precision] = candidate
@@ -150,10 +182,18 @@ def _build_candidates(precisions: list[str], folder: Path, work: Path, samples: 
 
 def _compile_artifact(candidate: Candidate, backend: str, golden: Path, spec: ModelSpec) -> None:
     candidate.artifact.mkdir(parents=True)
-    child.call("edgefuse.probe:compile_artifact", {
-        "backend": backend, "onnx_path": str(candidate.onnx_path), "out": str(candidate.artifact),
-        "golden": str(golden), "spec": spec.to_json(), "settings": asdict(candidate.settings),
-    }, what=f"{backend}, compiling the {candidate.precision} graph,")
+    child.call(
+        "edgefuse.probe:compile_artifact",
+        {
+            "backend": backend,
+            "onnx_path": str(candidate.onnx_path),
+            "out": str(candidate.artifact),
+            "golden": str(golden),
+            "spec": spec.to_json(),
+            "settings": asdict(candidate.settings),
+        },
+        what=f"{backend}, compiling the {candidate.precision} graph,",
+    )
 
 
 @contextlib.contextmanager
@@ -167,19 +207,31 @@ def _opened(candidates: dict[str, Candidate], spec: ModelSpec, device: Device) -
         yield runners
 
 
-def _choose(runners: dict[str, Runner], failed: dict[str, str], asked: str, samples: CalibrationSet, source: Source,
-            judge: Judge, work: Path, feeds: list[Feed]) -> dict[str, Any]:
+def _choose(
+    runners: dict[str, Runner],
+    failed: dict[str, str],
+    asked: str,
+    samples: CalibrationSet,
+    source: Source,
+    judge: Judge,
+    work: Path,
+    feeds: list[Feed],
+) -> dict[str, Any]:
     if asked != "auto":
         return {"precision": asked, "reason": f"{asked}: as asked for", "candidates": []}
     write_golden(work / "search.npz", samples.calibrate, source.runner)
     return choose(runners, failed, work / "search.npz", judge, feeds)
 
 
-def _run_gates(golden: Path, float_onnx: Path, chosen: Candidate, spec: ModelSpec, device: Device, judge: Judge
-               ) -> dict[tuple[str, str], Comparison]:
+def _run_gates(
+    golden: Path, float_onnx: Path, chosen: Candidate, spec: ModelSpec, device: Device, judge: Judge
+) -> dict[tuple[str, str], Comparison]:
     """One pass over the held-out samples through every stage of the straight line."""
-    arrows = [(REFERENCE, "onnx"), ("onnx", "quantized"), ("quantized", "compiled")] if chosen.quantized else [
-        (REFERENCE, "onnx"), ("onnx", "compiled")]
+    arrows = (
+        [(REFERENCE, "onnx"), ("onnx", "quantized"), ("quantized", "compiled")]
+        if chosen.quantized
+        else [(REFERENCE, "onnx"), ("onnx", "compiled")]
+    )
     with _opened({"compiled": chosen}, spec, device) as runners:
         stages = {"onnx": open_graph(float_onnx, spec), **runners}
         if chosen.quantized:
@@ -191,20 +243,37 @@ def _gates(comparisons: dict[tuple[str, str], Comparison], chosen: Candidate, ju
     """One entry per arrow: export by parity, the others by the same test as the whole."""
     names = {("onnx", "quantized"): "quantize", ("quantized", "compiled"): "compile", ("onnx", "compiled"): "compile"}
     export = comparisons[REFERENCE, "onnx"]
-    found = [{"name": "export", "from": "float model", "to": "ONNX", "verdict": judge_parity(export).value,
-              "sqnr_db": min(item.sqnr_db for item in export.fidelities.values()), "drop": None}]
+    found = [
+        {
+            "name": "export",
+            "from": "float model",
+            "to": "ONNX",
+            "verdict": judge_parity(export).value,
+            "sqnr_db": min(item.sqnr_db for item in export.fidelities.values()),
+            "drop": None,
+        }
+    ]
     for pair, name in names.items():
         if pair in comparisons:
             entry = judge_accuracy(comparisons[pair], pair, judge)
             sqnr_db = min(item.sqnr_db for item in comparisons[pair].fidelities.values())
             stages = {"onnx": "ONNX", "quantized": "INT8 ONNX", "compiled": f"compiled {chosen.precision}"}
-            found.append({"name": name, "from": stages[pair[0]], "to": stages[pair[1]], "verdict": entry["verdict"],
-                          "sqnr_db": sqnr_db, "drop": entry["drop"]})
+            found.append(
+                {
+                    "name": name,
+                    "from": stages[pair[0]],
+                    "to": stages[pair[1]],
+                    "verdict": entry["verdict"],
+                    "sqnr_db": sqnr_db,
+                    "drop": entry["drop"],
+                }
+            )
     return found
 
 
-def _measure(chosen: Candidate, baseline: Candidate, spec: ModelSpec, device: Device, feeds: list[Feed],
-             limit_ms: float | None) -> dict[str, Any]:
+def _measure(
+    chosen: Candidate, baseline: Candidate, spec: ModelSpec, device: Device, feeds: list[Feed], limit_ms: float | None
+) -> dict[str, Any]:
     """Float, compiled and compiled again, in turns in one process."""
     arms = {"float": baseline, "compiled": chosen, "again": chosen}
     with _opened(arms, spec, device) as runners:
@@ -216,14 +285,24 @@ def _store(folder: Path, chosen: Candidate, device: Device, supported: dict[str,
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
     relative = Path("artifacts") / f"{device.backend}-{supported['version']}-{supported['arch']}"
     shutil.copytree(chosen.artifact, folder / relative)
-    return {"path": relative.as_posix(), "backend": device.backend, "version": supported["version"],
-            "arch": supported["arch"], "made_on": supported["name"], "settings": asdict(chosen.settings)}
+    return {
+        "path": relative.as_posix(),
+        "backend": device.backend,
+        "version": supported["version"],
+        "arch": supported["arch"],
+        "made_on": supported["name"],
+        "settings": asdict(chosen.settings),
+    }
 
 
 def _manifest(report: dict[str, Any], spec: ModelSpec, recipe: Recipe, artifact: dict[str, Any]) -> dict[str, Any]:
     accuracy = asdict(recipe.accuracy)
     return {
-        "name": recipe.name, "model": spec.to_json(), "plan": report["plan"], "artifact": artifact,
+        "name": recipe.name,
+        "model": spec.to_json(),
+        "plan": report["plan"],
+        "artifact": artifact,
         "limits": {"accuracy": accuracy, "p90_ms": recipe.latency.p90_ms},
-        "verdict": report["verdict"], "tools": report["environment"]["packages"],
+        "verdict": report["verdict"],
+        "tools": report["environment"]["packages"],
     }

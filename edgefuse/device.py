@@ -73,8 +73,15 @@ def read_device(path: Path) -> Device:
 def _detect_host(files: dict[str, Path]) -> Device:
     """The generic CPU profile of this architecture, under the name ``host``."""
     profile = read_device(files["intel-cpu" if platform.machine() in ("x86_64", "AMD64") else "arm-cpu"])
-    return Device("host", profile.backend, f"this machine: {cpu_name()}", (platform.machine(),), profile.precisions,
-                  profile.threads, profile.sources)
+    return Device(
+        "host",
+        profile.backend,
+        f"this machine: {cpu_name()}",
+        (platform.machine(),),
+        profile.precisions,
+        profile.threads,
+        profile.sources,
+    )
 
 
 def cpu_name() -> str:
@@ -90,7 +97,10 @@ def environment() -> dict[str, Any]:
     """What a figure depends on: machine, operating system, Python and the versions of the libraries that matter."""
     packages = ("edgefuse", "numpy", "onnx", "onnxruntime", "openvino", "torch")
     return {
-        "cpu": cpu_name(), "arch": platform.machine(), "cores": usable_cores(), "os": platform.platform(),
+        "cpu": cpu_name(),
+        "arch": platform.machine(),
+        "cores": usable_cores(),
+        "os": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: found for name in packages if (found := installed_version(name))},
     }

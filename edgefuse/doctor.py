@@ -32,7 +32,14 @@ def examine() -> list[Finding]:
     """Everything that a compile or a run depends on; vendor libraries are tried in a child process, since some die
     when they are imported on the wrong CPU."""
     checks: Iterable[Callable[[], Finding]] = (
-        _python, _cpu, _memory, _openvino, _onnxruntime, _compile_extra, _governor, _disk,
+        _python,
+        _cpu,
+        _memory,
+        _openvino,
+        _onnxruntime,
+        _compile_extra,
+        _governor,
+        _disk,
     )
     return [check() for check in checks]
 
@@ -43,8 +50,12 @@ def can_run(findings: list[Finding]) -> bool:
 
 
 def _python() -> Finding:
-    return Finding("python", sys.version_info >= (3, 10), f"{platform.python_version()} on {platform.platform()}",
-                   "EdgeFuse needs Python 3.10 or newer.")
+    return Finding(
+        "python",
+        sys.version_info >= (3, 10),
+        f"{platform.python_version()} on {platform.platform()}",
+        "EdgeFuse needs Python 3.10 or newer.",
+    )
 
 
 def _cpu() -> Finding:
@@ -71,8 +82,9 @@ def _vendor(name: str, install: str) -> Finding:
     if installed_version(name) is None:
         return Finding(name, False, "not installed", install)
     try:
-        found = child.call("edgefuse.probe:capabilities", {"backend": name}, what=f"Importing {name}",
-                           timeout_s=PROBE_TIMEOUT_S)
+        found = child.call(
+            "edgefuse.probe:capabilities", {"backend": name}, what=f"Importing {name}", timeout_s=PROBE_TIMEOUT_S
+        )
     except EdgeFuseError as error:
         return Finding(name, False, error.what, f"{install} --force-reinstall")
     return Finding(name, True, f"{found['version']}: {found['name']}, {', '.join(found['precisions'])}")
@@ -81,8 +93,12 @@ def _vendor(name: str, install: str) -> Finding:
 def _compile_extra() -> Finding:
     missing = [name for name in COMPILE_PACKAGES if installed_version(name) is None]
     if missing:
-        return Finding("compile", False, f"missing {', '.join(missing)} (a robot does not need them)",
-                       "pip install 'edgefuse[compile]'")
+        return Finding(
+            "compile",
+            False,
+            f"missing {', '.join(missing)} (a robot does not need them)",
+            "pip install 'edgefuse[compile]'",
+        )
     return Finding("compile", True, ", ".join(f"{name} {installed_version(name)}" for name in COMPILE_PACKAGES))
 
 
@@ -92,8 +108,12 @@ def _governor() -> Finding:
         governor = path.read_text(encoding="ascii").strip()
     except OSError:
         return Finding("governor", None, "not readable here (a virtual machine, or no frequency scaling)")
-    return Finding("governor", governor == "performance" or None, governor,
-                   "" if governor == "performance" else "Latency is steadier with the performance governor.")
+    return Finding(
+        "governor",
+        governor == "performance" or None,
+        governor,
+        "" if governor == "performance" else "Latency is steadier with the performance governor.",
+    )
 
 
 def _disk() -> Finding:

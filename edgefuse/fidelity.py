@@ -37,8 +37,10 @@ class Fidelity:
     def add(self, reference: Array, candidate: Array) -> None:
         """One sample's output of both models. Raises :class:`ModelError` where the shapes differ."""
         if reference.shape != candidate.shape:
-            raise ModelError(f"output {self.output!r} has shape {candidate.shape}; the reference's is {reference.shape}",
-                             hint="The toolchain changed the output's shape; try another precision.")
+            raise ModelError(
+                f"output {self.output!r} has shape {candidate.shape}; the reference's is {reference.shape}",
+                hint="The toolchain changed the output's shape; try another precision.",
+            )
         expected, got = reference.astype(np.float64), candidate.astype(np.float64)
         finite = np.isfinite(expected) & np.isfinite(got)
         # -inf may be meant (a masked logit): it must stand in the same places, and is left out of the sums.
@@ -74,9 +76,13 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "output": self.output, "samples": len(self.signal), "sqnr_db": self.sqnr_db,
-            "sqnr_centered_db": self.sqnr_centered_db, "cosine": float(np.mean(self.cosine)),
-            "max_abs": self.max_abs, "nonfinite_mismatches": self.nonfinite_mismatches,
+            "output": self.output,
+            "samples": len(self.signal),
+            "sqnr_db": self.sqnr_db,
+            "sqnr_centered_db": self.sqnr_centered_db,
+            "cosine": float(np.mean(self.cosine)),
+            "max_abs": self.max_abs,
+            "nonfinite_mismatches": self.nonfinite_mismatches,
         }
 
 

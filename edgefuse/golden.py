@@ -46,15 +46,19 @@ def _check_finite(outputs: dict[str, Array], index: int) -> None:
     """−inf may be meant (a masked logit); NaN never is."""
     for name, array in outputs.items():
         if array.dtype.kind == "f" and np.isnan(array).any():
-            raise ModelError(f"the float model's output {name!r} holds NaN for held-out sample {index}",
-                             hint="Check the weights and this sample's inputs before compiling.")
+            raise ModelError(
+                f"the float model's output {name!r} holds NaN for held-out sample {index}",
+                hint="Check the weights and this sample's inputs before compiling.",
+            )
 
 
 def read_golden(path: Path) -> Iterator[GoldenSample]:
     """The samples in order, one in memory at a time."""
     for row in iterate_rows(path, read_headers(path)):
         yield GoldenSample(
-            _part(row, "inputs."), _part(row, "reference."), row.get("label"),
+            _part(row, "inputs."),
+            _part(row, "reference."),
+            row.get("label"),
             int(row["group"]) if "group" in row else None,
         )
 

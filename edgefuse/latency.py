@@ -50,16 +50,23 @@ class Latency:
 
     def to_json(self) -> dict[str, Any]:
         runs = len(self.samples_ms)
-        found = {"p50_ms": self.percentile(50), "p90_ms": self.percentile(90), "p99_ms": None,
-                 "max_ms": float(self.samples_ms.max()), "runs": runs, "warmup": self.warmup,
-                 "quantiles_ms": self.quantiles_ms()}
+        found = {
+            "p50_ms": self.percentile(50),
+            "p90_ms": self.percentile(90),
+            "p99_ms": None,
+            "max_ms": float(self.samples_ms.max()),
+            "runs": runs,
+            "warmup": self.warmup,
+            "quantiles_ms": self.quantiles_ms(),
+        }
         if runs >= MIN_RUNS_P99:
             return {**found, "p99_ms": self.percentile(99)}
         return {**found, "p99_reason": f"needs {MIN_RUNS_P99} runs, had {runs}"}
 
 
-def measure(runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: float = 5.0, max_runs: int = 1000
-            ) -> dict[str, Latency]:
+def measure(
+    runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: float = 5.0, max_runs: int = 1000
+) -> dict[str, Latency]:
     """Let every runner take turns, in a fresh random order each round, for about *budget_s* seconds.
 
     A turn is one call that is not counted, which wakes the runner's threads and refills the caches that the others
@@ -72,7 +79,7 @@ def measure(runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: floa
             runners[name](feeds[index % len(feeds)])
     taken: dict[str, list[float]] = {name: [] for name in order}
     deadline, counted = time.perf_counter() + budget_s, 0
-    while counted < MIN_RUNS or counted < max_runs and time.perf_counter() < deadline:
+    while counted < MIN_RUNS or (counted < max_runs and time.perf_counter() < deadline):
         shuffle.shuffle(order)
         turn = [feeds[(counted + step) % len(feeds)] for step in range(TURN)]
         for name in order:

@@ -83,17 +83,22 @@ def load_metric(name: str, folder: Path) -> Metric:
 
 def _checked(function: Callable[[Array, Array], float], name: str) -> Callable[[Array, Array], float]:
     """The user's *function* with its failures told as such."""
+
     def score(output: Array, label: Array) -> float:
         try:
             value = float(function(output, label))
         except Exception as error:  # the user's own code, as in _load_function
-            raise RecipeError(f"failed on an output of shape {output.shape} and a label of shape {np.shape(label)}: "
-                              f"{type(error).__name__}: {error}", where=f"accuracy.metric: {name}",
-                              hint="It is called for one sample, as function(output, label), with numpy arrays."
-                              ) from error
+            raise RecipeError(
+                f"failed on an output of shape {output.shape} and a label of shape {np.shape(label)}: "
+                f"{type(error).__name__}: {error}",
+                where=f"accuracy.metric: {name}",
+                hint="It is called for one sample, as function(output, label), with numpy arrays.",
+            ) from error
         if not math.isfinite(value) and np.isfinite(output).all():
-            raise RecipeError(f"returned {value} for an output without NaN and infinity; expected a number",
-                              where=f"accuracy.metric: {name}")
+            raise RecipeError(
+                f"returned {value} for an output without NaN and infinity; expected a number",
+                where=f"accuracy.metric: {name}",
+            )
         return value
 
     return score

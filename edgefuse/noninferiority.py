@@ -45,8 +45,15 @@ class NonInferiority:
     method: str = ""
 
 
-def compare_scores(reference: Scores, candidate: Scores, limit: float, *, higher_is_better: bool, binary: bool,
-                   groups: NDArray[np.int64] | None = None) -> NonInferiority:
+def compare_scores(
+    reference: Scores,
+    candidate: Scores,
+    limit: float,
+    *,
+    higher_is_better: bool,
+    binary: bool,
+    groups: NDArray[np.int64] | None = None,
+) -> NonInferiority:
     """Test paired *reference* and *candidate* scores (n,) against an absolute *limit* ≥ 0 on the drop."""
     loss = (reference - candidate) * (1 if higher_is_better else -1)
     if binary and groups is None:
@@ -61,8 +68,18 @@ def compare_scores(reference: Scores, candidate: Scores, limit: float, *, higher
     verdict = _decide(interval, limit, None if units is None else len(units[0]))
     if verdict is not Verdict.INCONCLUSIVE:
         needed = None
-    return NonInferiority(float(reference.mean()), float(candidate.mean()), float(loss.mean()), interval, limit,
-                          len(loss), verdict, needed, p_value, method)
+    return NonInferiority(
+        float(reference.mean()),
+        float(candidate.mean()),
+        float(loss.mean()),
+        interval,
+        limit,
+        len(loss),
+        verdict,
+        needed,
+        p_value,
+        method,
+    )
 
 
 def _decide(interval: tuple[float, float], limit: float, units: int | None) -> Verdict:

@@ -18,8 +18,9 @@ from edgefuse.spec import ModelSpec
 SAMPLES = 2
 
 
-def compile_artifact(backend: str, onnx_path: str, out: str, golden: str, spec: dict[str, Any],
-                     settings: dict[str, Any]) -> int:
+def compile_artifact(
+    backend: str, onnx_path: str, out: str, golden: str, spec: dict[str, Any], settings: dict[str, Any]
+) -> int:
     """Compile, open the result as a robot would, and run a few samples; returns how many."""
     vendor, model, how = load_backend(backend), ModelSpec.from_json(spec), Settings(**settings)
     vendor.compile(Path(onnx_path), Path(out), model, how)

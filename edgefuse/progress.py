@@ -1,8 +1,8 @@
 """What a person sees while EdgeFuse works: one line a step, with its time, on stderr.
 
-    with steps.step("Quantizing") as step:
-        …
-        step.note("20 of 20 operations in INT8")
+with steps.step("Quantizing") as step:
+    …
+    step.note("20 of 20 operations in INT8")
 """
 
 from __future__ import annotations

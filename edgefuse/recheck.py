@@ -22,8 +22,14 @@ from edgefuse.runtime import open_runner
 FEEDS = 16
 
 
-def check_bundle(bundle: Bundle, steps: Steps, *, max_drop: Limit | None = None, p90_ms: float | None = None,
-                 metrics_folder: Path | None = None) -> dict[str, Any]:
+def check_bundle(
+    bundle: Bundle,
+    steps: Steps,
+    *,
+    max_drop: Limit | None = None,
+    p90_ms: float | None = None,
+    metrics_folder: Path | None = None,
+) -> dict[str, Any]:
     """Accuracy on the golden samples, fidelity and latency of the bundle here, against its own limits or given ones.
 
     A custom metric is the user's Python file, which a bundle does not carry: *metrics_folder* says where it lies.
@@ -42,10 +48,15 @@ def check_bundle(bundle: Bundle, steps: Steps, *, max_drop: Limit | None = None,
         latency = latency_json(measure({"compiled": runner, "again": again}, feeds), limit_ms)
     accuracy = judge_accuracy(comparison, pair, judge)
     return {
-        "format": FORMAT, "verdict": overall_verdict([], accuracy, latency).value, "name": bundle.manifest["name"],
-        "plan": bundle.manifest["plan"], "accuracy": [accuracy],
-        "fidelity": [item.to_json() for item in comparison.fidelities.values()], "latency": latency,
-        "stages": [{"name": step.name, "seconds": step.seconds} for step in steps.done], "environment": environment(),
+        "format": FORMAT,
+        "verdict": overall_verdict([], accuracy, latency).value,
+        "name": bundle.manifest["name"],
+        "plan": bundle.manifest["plan"],
+        "accuracy": [accuracy],
+        "fidelity": [item.to_json() for item in comparison.fidelities.values()],
+        "latency": latency,
+        "stages": [{"name": step.name, "seconds": step.seconds} for step in steps.done],
+        "environment": environment(),
     }
 
 
@@ -56,6 +67,9 @@ def _judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) 
     if accuracy.metric == SQNR:
         return make_judge(accuracy, None, bundle.spec.outputs)
     if accuracy.metric not in METRICS and metrics_folder is None:
-        raise RecipeError(f"the metric {accuracy.metric!r} is code of yours, which a bundle does not carry",
-                          where=str(bundle.path), hint="Add --recipe with the recipe that the bundle was made from.")
+        raise RecipeError(
+            f"the metric {accuracy.metric!r} is code of yours, which a bundle does not carry",
+            where=str(bundle.path),
+            hint="Add --recipe with the recipe that the bundle was made from.",
+        )
     return make_judge(accuracy, load_metric(accuracy.metric, metrics_folder or Path()), bundle.spec.outputs)

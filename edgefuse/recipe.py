@@ -90,8 +90,9 @@ def parse_limit(text: str) -> Limit:
     """``"1%"`` is relative to the reference, ``"0.5pt"`` is absolute (percentage points of the metric)."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(%|pt)\s*", text)
     if not match:
-        raise UsageError(f"{text!r} is not a limit", where="--max-drop",
-                         hint='Write "1%" (relative) or "0.5pt" (absolute points).')
+        raise UsageError(
+            f"{text!r} is not a limit", where="--max-drop", hint='Write "1%" (relative) or "0.5pt" (absolute points).'
+        )
     return Limit(float(match[1]) / 100, relative=match[2] == "%")
 
 
@@ -99,8 +100,7 @@ def parse_milliseconds(text: str) -> float:
     """``"5ms"``, ``"800us"`` or ``"0.1s"`` in milliseconds."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(us|ms|s)\s*", text)
     if not match or float(match[1]) == 0:
-        raise UsageError(f"{text!r} is not a duration", where="--max-latency",
-                         hint='Write "5ms", "800us" or "0.1s".')
+        raise UsageError(f"{text!r} is not a duration", where="--max-latency", hint='Write "5ms", "800us" or "0.1s".')
     return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
 
 
@@ -149,8 +149,10 @@ def read_recipe(path: Path) -> Recipe:
 
 def _check_name(name: str, where: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise RecipeError(f"name is {name!r}; expected at most 100 letters, digits, '.', '_' and '-' (it names the "
-                          "bundle)", where=where)
+        raise RecipeError(
+            f"name is {name!r}; expected at most 100 letters, digits, '.', '_' and '-' (it names the bundle)",
+            where=where,
+        )
     return name
 
 
@@ -159,8 +161,11 @@ def _read_model(table: Mapping[str, Any], folder: Path, where: str) -> ModelSour
     path, factory = typed(table, "path", str, None, where), typed(table, "factory", str, None, where)
     weights = typed(table, "weights", str, None, where)
     if factory and path:
-        raise RecipeError("has both 'path' and 'factory'", where=where,
-                          hint="'path' names a file that holds the module; 'factory' builds it. Keep one.")
+        raise RecipeError(
+            "has both 'path' and 'factory'",
+            where=where,
+            hint="'path' names a file that holds the module; 'factory' builds it. Keep one.",
+        )
     if factory and not re.fullmatch(r".+\.py:\w+", factory):
         raise RecipeError(f"factory is {factory!r}", where=where, hint='Expected "FILE.py:FUNCTION".')
     return ModelSource(folder / path if path else None, factory, folder / weights if weights else None)
@@ -223,5 +228,8 @@ def check_output_names(recipe: Recipe, outputs: tuple[str, ...]) -> None:
     wanted = [*recipe.outputs, *([recipe.accuracy.output] if recipe.accuracy.output else [])]
     for name in wanted:
         if name not in outputs:
-            raise RecipeError(f"the model has no output {name!r}", where=str(recipe.folder / "recipe.toml"),
-                              hint=nearest(name, outputs))
+            raise RecipeError(
+                f"the model has no output {name!r}",
+                where=str(recipe.folder / "recipe.toml"),
+                hint=nearest(name, outputs),
+            )

@@ -1,7 +1,7 @@
 """Running a bundle inside an application: ``edgefuse.load(path)``. Needs numpy and one vendor library.
 
-    with edgefuse.load("rover.edgefuse") as model:
-        out = model({"image": x, "imu": y})["velocity"]
+with edgefuse.load("rover.edgefuse") as model:
+    out = model({"image": x, "imu": y})["velocity"]
 """
 
 from __future__ import annotations
@@ -42,9 +42,12 @@ def open_runner(bundle: Bundle) -> Runner:
     for key, name in (("arch", "architecture"), ("version", f"{made['backend']} version")):
         if made[key] != here[key]:
             raise DeviceMismatchError(
-                f"was made for {name} {made[key]}; this machine has {here[key]}", where=str(bundle.path),
+                f"was made for {name} {made[key]}; this machine has {here[key]}",
+                where=str(bundle.path),
                 hint=f"Install {made['backend']}=={made[key]}, or compile the model again on this machine."
-                if key == "version" else "Compile the model again on this machine.")
+                if key == "version"
+                else "Compile the model again on this machine.",
+            )
     return backend.open(bundle.artifact, bundle.spec, bundle.settings)
 
 
@@ -95,6 +98,7 @@ class Model:
     def __enter__(self) -> Model:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

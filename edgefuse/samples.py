@@ -23,7 +23,6 @@ from numpy.lib import format as npy_format
 from edgefuse.errors import CalibrationError
 from edgefuse.spec import Array
 
-
 DAMAGED = (ValueError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 """What reading a member of a damaged, encrypted or foreign zip raises; each decompressor has an error of its own."""
 
@@ -63,8 +62,11 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     except OSError as error:
         raise CalibrationError(f"cannot read the file: {error.strerror}", where=str(path)) from None
     except (zipfile.BadZipFile, NotImplementedError):
-        raise CalibrationError("is not an .npz file, or is cut short", where=str(path),
-                               hint="Write it with numpy.savez_compressed(path, name=array, …).") from None
+        raise CalibrationError(
+            "is not an .npz file, or is cut short",
+            where=str(path),
+            hint="Write it with numpy.savez_compressed(path, name=array, …).",
+        ) from None
 
 
 def _header(archive: zipfile.ZipFile, name: str, path: Path) -> ArrayHeader:
@@ -78,15 +80,22 @@ def _header(archive: zipfile.ZipFile, name: str, path: Path) -> ArrayHeader:
     except DAMAGED as error:
         raise CalibrationError(f"is not a numpy array, or is damaged ({error})", where=where, hint=hint) from None
     if dtype.hasobject:
-        raise CalibrationError("is an array of Python objects, which only pickle can read", where=where,
-                               hint="Save a plain array: numpy.asarray(values, dtype=numpy.float32).")
+        raise CalibrationError(
+            "is an array of Python objects, which only pickle can read",
+            where=where,
+            hint="Save a plain array: numpy.asarray(values, dtype=numpy.float32).",
+        )
     if fortran and len(shape) > 1:
-        raise CalibrationError("is stored column by column (Fortran order)", where=where,
-                               hint="Save numpy.ascontiguousarray(array).")
+        raise CalibrationError(
+            "is stored column by column (Fortran order)", where=where, hint="Save numpy.ascontiguousarray(array)."
+        )
     announced = math.prod(shape) * dtype.itemsize
     if present != announced:  # found here, before anyone counts to a number that only the header claims
-        raise CalibrationError(f"is cut short: {present} bytes of data; its header says {announced}", where=where,
-                               hint="Copy the file again, or write it again.")
+        raise CalibrationError(
+            f"is cut short: {present} bytes of data; its header says {announced}",
+            where=where,
+            hint="Copy the file again, or write it again.",
+        )
     return ArrayHeader(shape, dtype, fortran)
 
 
@@ -103,8 +112,9 @@ def _read_row(stream: IO[bytes], header: ArrayHeader, where: str) -> Array:
     try:
         data = stream.read(size)
     except DAMAGED as error:
-        raise CalibrationError(f"the data are damaged ({error})", where=where,
-                               hint="Copy the file again, or write it again.") from None
+        raise CalibrationError(
+            f"the data are damaged ({error})", where=where, hint="Copy the file again, or write it again."
+        ) from None
     if len(data) != size:
         raise CalibrationError(f"the file ends early: {len(data)} of {size} bytes", where=where)
     return np.frombuffer(data, header.dtype).reshape(shape)
@@ -130,8 +140,11 @@ class SampleWriter:
                 self.columns[name] = part, part.open("wb"), ArrayHeader(array.shape, array.dtype)
             _, stream, header = self.columns[name]
             if array.shape != header.shape:
-                raise CalibrationError(f"shape {array.shape} differs from the first sample's {header.shape}", where=name,
-                                       hint="Held-out samples must have one shape: pad or crop them to it.")
+                raise CalibrationError(
+                    f"shape {array.shape} differs from the first sample's {header.shape}",
+                    where=name,
+                    hint="Held-out samples must have one shape: pad or crop them to it.",
+                )
             stream.write(np.ascontiguousarray(array, header.dtype).tobytes())
         self.rows += 1
 
@@ -156,8 +169,9 @@ class SampleWriter:
     def __enter__(self) -> SampleWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class DimRange:
         return f"{self.min}..{self.max}"
 
 
-Dim = Union[int, DimRange]
+Dim = int | DimRange
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,11 @@ def parse_input_flag(text: str) -> TensorSpec:
     """``name:1x3x224x224[:dtype[:modality]]``, the form of ``--input``."""
     name, _, rest = text.partition(":")
     shape, dtype, modality, *extra = [*rest.split(":"), "", ""][:4] if rest else ["", "", ""]
-    if not name or not shape or extra and extra[0]:
-        raise UsageError(f"--input {text!r} is not NAME:SHAPE[:DTYPE[:MODALITY]]",
-                         hint="Example: --input image:1x3x224x224:float32:image")
+    if not name or not shape or (extra and extra[0]):
+        raise UsageError(
+            f"--input {text!r} is not NAME:SHAPE[:DTYPE[:MODALITY]]",
+            hint="Example: --input image:1x3x224x224:float32:image",
+        )
     dims = [int(d) if d.isdecimal() else d for d in shape.split("x")]
     table = {"shape": dims, "dtype": dtype or "float32", **({"modality": modality} if modality else {})}
     try:
@@ -149,8 +151,12 @@ def check_feed(feed: Feed, inputs: tuple[TensorSpec, ...]) -> None:
         if not isinstance(array, np.ndarray):
             raise FeedError(f"input {spec.name!r} is a {type(array).__name__}; expected a numpy array")
         if array.dtype != spec.dtype:
-            raise FeedError(f"input {spec.name!r} has dtype {array.dtype}; expected {spec.dtype}",
-                            hint=f"Convert it with array.astype(np.{spec.dtype}).")
+            raise FeedError(
+                f"input {spec.name!r} has dtype {array.dtype}; expected {spec.dtype}",
+                hint=f"Convert it with array.astype(np.{spec.dtype}).",
+            )
         if not spec.fits(array.shape):
-            raise FeedError(f"input {spec.name!r} has shape {'x'.join(map(str, array.shape)) or 'scalar'}; "
-                            f"expected {spec.shape_text}")
+            raise FeedError(
+                f"input {spec.name!r} has shape {'x'.join(map(str, array.shape)) or 'scalar'}; "
+                f"expected {spec.shape_text}"
+            )

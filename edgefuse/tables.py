@@ -56,6 +56,10 @@ def typed(table: Mapping[str, Any], key: str, kind: type, default: Any, where: s
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits or isinstance(value, float) and not math.isfinite(value) or isinstance(value, str) and "\0" in value:
+    if fits and kind is float:
+        fits = math.isfinite(value)
+    if fits and kind is str:
+        fits = "\0" not in value
+    if not fits:
         raise RecipeError(f"{key} is {value!r}; expected {KINDS[kind]}", where=where)
     return value

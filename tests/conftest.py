@@ -83,8 +83,9 @@ def tiny_bundle(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     from edgefuse.recipe import read_recipe
 
     out = tmp_path_factory.mktemp("bundle") / "tiny.edgefuse"
-    request = Request(tiny_recipe / "model.onnx", read_recipe(tiny_recipe / "recipe.toml"), load_device("host"), out,
-                      precision="int8")
+    request = Request(
+        tiny_recipe / "model.onnx", read_recipe(tiny_recipe / "recipe.toml"), load_device("host"), out, precision="int8"
+    )
     assert compile_model(request, Steps(quiet=True))["verdict"] == "pass"
     return out
 
@@ -104,8 +105,16 @@ def copy_of_recipe(tiny_recipe: Path, tmp_path: Path) -> Path:
 def tiny_model() -> onnx.ModelProto:
     """Conv on the image and Gemm on the state, joined by Concat, then Gemm: two branches and a trunk."""
     generator = np.random.default_rng(0)
-    weights = {"conv_w": (4, 1, 3, 3), "conv_b": (4,), "image_w": (256, 8), "image_b": (8,), "state_w": (6, 8),
-               "state_b": (8,), "trunk_w": (16, CLASSES), "trunk_b": (CLASSES,)}
+    weights = {
+        "conv_w": (4, 1, 3, 3),
+        "conv_b": (4,),
+        "image_w": (256, 8),
+        "image_b": (8,),
+        "state_w": (6, 8),
+        "state_b": (8,),
+        "trunk_w": (16, CLASSES),
+        "trunk_b": (CLASSES,),
+    }
     nodes = [
         helper.make_node("Conv", ["image", "conv_w", "conv_b"], ["conv"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["conv"], ["conv_relu"]),
@@ -116,10 +125,14 @@ def tiny_model() -> onnx.ModelProto:
         helper.make_node("Concat", ["image_features", "state_features"], ["joined"], axis=1),
         helper.make_node("Gemm", ["joined", "trunk_w", "trunk_b"], ["logits"]),
     ]
-    initializers = [numpy_helper.from_array(generator.normal(0, 0.3, shape).astype(np.float32), name)
-                    for name, shape in weights.items()]
-    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 8, 8]),
-              helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 6])]
+    initializers = [
+        numpy_helper.from_array(generator.normal(0, 0.3, shape).astype(np.float32), name)
+        for name, shape in weights.items()
+    ]
+    inputs = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 8, 8]),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 6]),
+    ]
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])]
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -130,8 +143,9 @@ def tiny_samples(model: Path) -> dict[str, NDArray[Any]]:
     generator, session = np.random.default_rng(1), ort.InferenceSession(str(model))
     image = generator.normal(0, 1, (SAMPLES * 4, 1, 8, 8)).astype(np.float32)
     state = generator.normal(0, 1, (SAMPLES * 4, 6)).astype(np.float32)
-    logits = np.concatenate([session.run(None, {"image": image[i:i + 1], "state": state[i:i + 1]})[0]
-                             for i in range(len(image))])
+    logits = np.concatenate(
+        [session.run(None, {"image": image[i : i + 1], "state": state[i : i + 1]})[0] for i in range(len(image))]
+    )
     ordered = np.sort(logits, axis=1)
     sure = np.argsort(ordered[:, -2] - ordered[:, -1])[:SAMPLES]
     return {"image": image[sure], "state": state[sure], "label": logits[sure].argmax(axis=1).astype(np.int64)}

@@ -20,8 +20,21 @@ from edgefuse.recheck import check_bundle
 from edgefuse.recipe import Accuracy, CalibrationSource, Recipe, find_recipe, parse_limit, read_recipe
 from edgefuse.spec import TensorSpec, parse_dim
 
-KEYS = {"format", "verdict", "target", "backend", "model", "plan", "gates", "accuracy", "fidelity", "latency",
-        "size_bytes", "stages", "environment"}
+KEYS = {
+    "format",
+    "verdict",
+    "target",
+    "backend",
+    "model",
+    "plan",
+    "gates",
+    "accuracy",
+    "fidelity",
+    "latency",
+    "size_bytes",
+    "stages",
+    "environment",
+}
 
 
 def compile_recipe(name_or_folder, out, precision="int8", **changes):
@@ -34,11 +47,19 @@ def test_the_report_holds_the_contract_and_equals_what_is_returned(tiny_recipe, 
     report = compile_recipe(tiny_recipe, tmp_path / "t.edgefuse", "auto")
     assert report.keys() >= KEYS
     assert json.loads((tmp_path / "t.edgefuse" / "report.json").read_text()) == report
-    assert report["accuracy"][0].keys() >= {"metric", "reference", "candidate", "drop", "ci95", "limit", "samples",
-                                            "verdict"}
+    assert report["accuracy"][0].keys() >= {
+        "metric",
+        "reference",
+        "candidate",
+        "drop",
+        "ci95",
+        "limit",
+        "samples",
+        "verdict",
+    }
     for arm in ("float", "compiled"):
         assert report["latency"][arm].keys() >= {"p50_ms", "p90_ms", "p99_ms", "max_ms", "runs", "warmup"}
-    assert [row["precision"] for row in report["plan"]["candidates"]][0] == "float"
+    assert report["plan"]["candidates"][0]["precision"] == "float"
 
 
 def test_what_was_chosen_passed_and_none_that_passed_was_clearly_faster(tiny_recipe, tmp_path):
@@ -46,7 +67,9 @@ def test_what_was_chosen_passed_and_none_that_passed_was_clearly_faster(tiny_rec
     passing = {row["precision"]: row for row in plan["candidates"] if row["passes"]}
     chosen, fastest_ms = passing[plan["precision"]], min(row["p50_ms"] for row in passing.values())
     assert chosen["p50_ms"] <= fastest_ms * (1 + TIE)
-    assert all(row["sqnr_db"] <= chosen["sqnr_db"] for row in passing.values() if row["p50_ms"] <= fastest_ms * (1 + TIE))
+    assert all(
+        row["sqnr_db"] <= chosen["sqnr_db"] for row in passing.values() if row["p50_ms"] <= fastest_ms * (1 + TIE)
+    )
 
 
 def test_int8_weights_make_the_portable_graph_smaller(tiny_recipe, tiny_bundle):
@@ -81,8 +104,9 @@ def test_a_check_on_the_device_agrees_with_the_compilation(tiny_bundle):
 
 def test_a_self_describing_file_needs_no_recipe(tiny_onnx, tiny_calibration, tmp_path):
     recipe = Recipe("bare", tmp_path, calibration=CalibrationSource(tiny_calibration))
-    report = compile_model(Request(tiny_onnx, recipe, load_device("host"), tmp_path / "b.edgefuse", "int8"),
-                           Steps(quiet=True))
+    report = compile_model(
+        Request(tiny_onnx, recipe, load_device("host"), tmp_path / "b.edgefuse", "int8"), Steps(quiet=True)
+    )
     assert report["accuracy"][0]["metric"] == "sqnr" and report["accuracy"][0]["limit"] == 30.0
 
 
@@ -91,10 +115,15 @@ def test_a_dynamic_batch_stays_dynamic_in_the_compiled_model(tmp_path):
         g (float[n, 8] x) => (float[n, 8] y) { h = Relu(x)  y = Add(h, x) }""")
     onnx.save(model, tmp_path / "m.onnx")
     np.savez(tmp_path / "s.npz", x=np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32))
-    recipe = Recipe("dynamic", tmp_path, inputs=(TensorSpec("x", (parse_dim("1..4"), 8), stream="x"),),
-                    calibration=CalibrationSource(tmp_path / "s.npz"))
-    compile_model(Request(tmp_path / "m.onnx", recipe, load_device("host"), tmp_path / "d.edgefuse", "float"),
-                  Steps(quiet=True))
+    recipe = Recipe(
+        "dynamic",
+        tmp_path,
+        inputs=(TensorSpec("x", (parse_dim("1..4"), 8), stream="x"),),
+        calibration=CalibrationSource(tmp_path / "s.npz"),
+    )
+    compile_model(
+        Request(tmp_path / "m.onnx", recipe, load_device("host"), tmp_path / "d.edgefuse", "float"), Steps(quiet=True)
+    )
     with edgefuse.load(tmp_path / "d.edgefuse") as loaded:
         for size in (1, 4, 2):
             x = np.full((size, 8), -size, np.float32)

@@ -17,24 +17,37 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edgefuse"
 WORKSTATION = ("torch", "onnx", "onnx_ir", "onnxscript", "nncf", "click", "pytest", "matplotlib", "jinja2")
-WORKSTATION_FILES = ("cli/", "export/", "quantize/", "report/html", "report/pictures", "report/text", "compile.py",
-                     "pytest_plugin", "pytest/", "__main__.py")
+WORKSTATION_FILES = (
+    "cli/",
+    "export/",
+    "quantize/",
+    "report/html",
+    "report/pictures",
+    "report/text",
+    "compile.py",
+    "pytest_plugin",
+    "pytest/",
+    "__main__.py",
+)
 """Everything else in the package is the device's side. ``report/text`` prints with rich for the command line."""
 
 
 def run(code: str, *arguments: str) -> Any:
     """The JSON that *code* prints in a fresh interpreter that finds EdgeFuse and knows nothing else of these tests."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def modules_after(statement: str) -> set[str]:
     """Top-level names of what *statement* imports, beyond what the interpreter starts with."""
-    code = (f"import json, sys; before = set(sys.modules); {statement}\n"
-            "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))")
+    code = (
+        f"import json, sys; before = set(sys.modules); {statement}\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))"
+    )
     return set(run(code))
 
 
@@ -114,11 +127,15 @@ def test_arrows_point_down(path: Path) -> None:
     for name in imports(path):
         assert name.partition(".")[0] not in WORKSTATION, f"{path.name} imports {name}"
         assert not any(name == module or name.startswith(f"{module}.") for module in upward - {"edgefuse.__main__"}), (
-            f"{path.name} imports {name}, which lies above it")
+            f"{path.name} imports {name}, which lies above it"
+        )
 
 
 @pytest.mark.parametrize("vendor", ["openvino", "onnxruntime", "tensorrt"])
 def test_a_vendors_library_is_imported_in_the_one_file_that_wraps_it(vendor: str) -> None:
-    found = {path.relative_to(PACKAGE).as_posix() for path in device_files() if vendor in {
-        name.partition(".")[0] for name in imports(path)}}
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in device_files()
+        if vendor in {name.partition(".")[0] for name in imports(path)}
+    }
     assert found <= {f"backends/{vendor}.py"}

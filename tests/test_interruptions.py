@@ -1,4 +1,4 @@
-"""What a compile leaves behind when it is stopped: by the user, by a kill, by a full disk, by a dying vendor library."""
+"""What a compile leaves behind when it is stopped: by its user, a kill, a full disk, a vendor's library that dies."""
 
 from __future__ import annotations
 
@@ -37,11 +37,26 @@ def start(place: Path, tiny_recipe: Path) -> Iterator[Compile]:
     running: list[subprocess.Popen[str]] = []
 
     def compile_tiny(out: Path, *flags: str, scratch: Path | None = None, **options: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "edgefuse", "compile", str(tiny_recipe), "-o", str(out), "--precision",
-                   "float", *flags]
+        command = [
+            sys.executable,
+            "-m",
+            "edgefuse",
+            "compile",
+            str(tiny_recipe),
+            "-o",
+            str(out),
+            "--precision",
+            "float",
+            *flags,
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch or place / "scratch")}
-        process = subprocess.Popen(command, env=environment, text=True, start_new_session=True,
-                                   **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            text=True,
+            start_new_session=True,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        )
         running.append(process)
         return process
 
@@ -82,9 +97,15 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 # --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "step"), [
-    (signal.SIGINT, "Loading the model"), (signal.SIGTERM, "Exporting to ONNX"), (signal.SIGHUP, "Exporting to ONNX"),
-], ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [
+        (signal.SIGINT, "Loading the model"),
+        (signal.SIGTERM, "Exporting to ONNX"),
+        (signal.SIGHUP, "Exporting to ONNX"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_a_stopped_compile_leaves_nothing(start: Compile, place: Path, number: signal.Signals, step: str) -> None:
     process = start(place / "out" / "x.edgefuse")
     wait_for_step(process, step)
@@ -166,6 +187,7 @@ def test_a_full_temporary_folder_is_one_clear_error(start: Compile, place: Path,
 
 def test_a_file_that_may_not_grow_is_one_clear_error(start: Compile, place: Path) -> None:
     """As a full disk, for users who may not mount one."""
+
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
@@ -176,8 +198,9 @@ def test_a_file_that_may_not_grow_is_one_clear_error(start: Compile, place: Path
 def test_a_read_only_disk_is_refused_before_any_work(start: Compile, place: Path) -> None:
     with mounted(place / "full", "ro") as disk:
         began = time.monotonic()
-        check_refused(start(disk / "x.edgefuse", "-q"), 2, "cannot write there: Read-only file system",
-                      "Choose another -o")
+        check_refused(
+            start(disk / "x.edgefuse", "-q"), 2, "cannot write there: Read-only file system", "Choose another -o"
+        )
         assert time.monotonic() - began < 15
 
 
@@ -206,13 +229,15 @@ def test_bundles_that_are_put_in_place_at_once_replace_each_other(place: Path) -
         from pathlib import Path
         from edgefuse.bundle import new_bundle, write_manifest
         for _ in range(60):
-            with new_bundle(Path({str(place / 'out' / 'x.edgefuse')!r})) as folder:
+            with new_bundle(Path({str(place / "out" / "x.edgefuse")!r})) as folder:
                 (folder / "model.onnx").write_text("x")
                 write_manifest(folder, {{"artifact": {{}}}})
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    all_of_them = [subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-                   for _ in range(8)]
+    all_of_them = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
     said = [process.communicate(timeout=120)[1] for process in all_of_them]
     assert [process.returncode for process in all_of_them] == [0] * 8, said
     assert [path.name for path in (place / "out").iterdir()] == ["x.edgefuse"]
@@ -239,13 +264,24 @@ def leave(**arguments: Any) -> None:
     os._exit(0)
 
 
-@pytest.mark.parametrize(("function", "said"), [
-    (crash, ("killed by SIGSEGV", "--precision float")), (abort, ("killed by SIGABRT", "std::bad_alloc")),
-    (hang, ("did not finish within 2 s", "--precision float")), (leave, ("ended with exit code 0",)),
-], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (crash, ("killed by SIGSEGV", "--precision float")),
+        (abort, ("killed by SIGABRT", "std::bad_alloc")),
+        (hang, ("did not finish within 2 s", "--precision float")),
+        (leave, ("ended with exit code 0",)),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
 def test_a_vendor_library_that_dies_is_one_clear_error(
-        cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tiny_recipe: Path, tmp_path: Path,
-        function: Callable[..., None], said: tuple[str, ...]) -> None:
+    cli: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_recipe: Path,
+    tmp_path: Path,
+    function: Callable[..., None],
+    said: tuple[str, ...],
+) -> None:
     real = child.call
 
     def call(name: str, arguments: dict[str, Any], **options: Any) -> Any:
@@ -291,8 +327,14 @@ def test_head_gets_its_line(tiny_bundle: Path) -> None:
 @pytest.mark.parametrize("flags", [("--json",), ()], ids=["click", "rich"])
 def test_a_result_that_cannot_be_written_is_an_error(flags: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "edgefuse", "devices", *flags], stdout=full,
-                              stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-m", "edgefuse", "devices", *flags],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
     assert done.returncode == 5
     assert done.stderr.startswith("error: No space left on device") and "Exception ignored" not in done.stderr
 

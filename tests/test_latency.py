@@ -26,8 +26,8 @@ class Recorder:
 def test_runners_take_turns_in_changing_order_and_the_first_call_of_a_turn_is_not_counted():
     calls: list[str] = []
     found = measure({name: Recorder(name, calls) for name in "abc"}, [{}], budget_s=0.0, max_runs=500)
-    turns = calls[3 * WARMUP_RUNS::TURN + 1]
-    rounds = ["".join(turns[i:i + 3]) for i in range(0, len(turns), 3)]
+    turns = calls[3 * WARMUP_RUNS :: TURN + 1]
+    rounds = ["".join(turns[i : i + 3]) for i in range(0, len(turns), 3)]
     assert all(sorted(item) == list("abc") for item in rounds) and len(set(rounds)) == 6
     assert len(calls) == 3 * (WARMUP_RUNS + MIN_RUNS // TURN * (TURN + 1))
     assert all(len(latency.samples_ms) == MIN_RUNS for latency in found.values())

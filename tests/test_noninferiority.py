@@ -33,8 +33,9 @@ def score_by_likelihood(worse: int, better: int, samples: int, delta: float) -> 
         return -(worse * math.log(p_worse) + better * math.log(p_better) + same * math.log(rest))
 
     low, high = max(0.0, -delta) + 1e-12, (1 - delta) / 2 - 1e-12
-    found = optimize.minimize_scalar(minus_log_likelihood, bounds=(low, high), method="bounded",
-                                     options={"xatol": 1e-12}).x
+    found = optimize.minimize_scalar(
+        minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    ).x
     variance = samples * (2 * found + delta * (1 - delta))
     return (worse - better - samples * delta) / math.sqrt(variance)
 
@@ -90,8 +91,9 @@ def test_mcnemar_equals_scipys_binomial_test(worse, better):
 def test_bootstrap_agrees_with_scipys():
     data = np.random.default_rng(3).gamma(2.0, 1.0, 300)
     ours = bootstrap_interval((data, np.ones_like(data)))
-    scipys = stats.bootstrap((data,), np.mean, method="percentile", n_resamples=9999,
-                             rng=np.random.default_rng(1)).confidence_interval
+    scipys = stats.bootstrap(
+        (data,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(1)
+    ).confidence_interval
     # Two Monte Carlo runs of 9,999 resamples: their ends differ by about 1 % of the interval's width.
     assert ours == pytest.approx((scipys.low, scipys.high), abs=0.03 * (scipys.high - scipys.low))
 

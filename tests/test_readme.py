@@ -18,7 +18,9 @@ def readme(request):
 
 def commands(text):
     blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("edgefuse")]
+    return [
+        line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("edgefuse")
+    ]
 
 
 def test_every_command_of_the_readme_is_accepted_by_the_parser(readme):

@@ -39,15 +39,19 @@ def test_closing_twice_is_fine_and_calling_afterwards_is_not(tiny_bundle, golden
         model(golden[0].feed)
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda f: {k: v for k, v in f.items() if k != "state"}, "'state' is missing"),
-    (lambda f: {**f, "lidar": f["state"]}, "no input 'lidar'"),
-    (lambda f: {**f, "state": f["state"].astype(np.float64)}, "dtype float64; expected float32"),
-    (lambda f: {**f, "state": f["state"][:, :5]}, "shape 1x5; expected 1x6"),
-    (lambda f: {**f, "state": f["state"].tolist()}, "is a list; expected a numpy array"),
-    (lambda f: list(f.values()), "is a list; expected a dict"),
-    (lambda f: {("stat" if k == "state" else k): v for k, v in f.items()}, "no input 'stat'"),
-], ids=["missing", "unknown", "dtype", "shape", "list", "no mapping", "typo"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda f: {k: v for k, v in f.items() if k != "state"}, "'state' is missing"),
+        (lambda f: {**f, "lidar": f["state"]}, "no input 'lidar'"),
+        (lambda f: {**f, "state": f["state"].astype(np.float64)}, "dtype float64; expected float32"),
+        (lambda f: {**f, "state": f["state"][:, :5]}, "shape 1x5; expected 1x6"),
+        (lambda f: {**f, "state": f["state"].tolist()}, "is a list; expected a numpy array"),
+        (lambda f: list(f.values()), "is a list; expected a dict"),
+        (lambda f: {("stat" if k == "state" else k): v for k, v in f.items()}, "no input 'stat'"),
+    ],
+    ids=["missing", "unknown", "dtype", "shape", "list", "no mapping", "typo"],
+)
 def test_a_wrong_feed_names_the_tensor(tiny_bundle, golden, change, message):
     with edgefuse.load(tiny_bundle) as model, pytest.raises(FeedError, match=message):
         model(change(golden[0].feed))

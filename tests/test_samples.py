@@ -14,9 +14,14 @@ from edgefuse.errors import CalibrationError
 from edgefuse.samples import SampleWriter, iterate_rows, read_headers
 
 
-@given(npst.arrays(st.sampled_from([np.float32, np.int64, np.bool_, np.uint8]),
-                   npst.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=5),
-                   elements=st.integers(0, 1)), st.booleans())
+@given(
+    npst.arrays(
+        st.sampled_from([np.float32, np.int64, np.bool_, np.uint8]),
+        npst.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=5),
+        elements=st.integers(0, 1),
+    ),
+    st.booleans(),
+)
 @settings(max_examples=60, deadline=None)
 def test_rows_equal_what_numpy_reads(tmp_path_factory, array, compressed):
     path = tmp_path_factory.mktemp("rows") / "a.npz"

@@ -89,9 +89,7 @@ class Utterance:
 def plan_utterances(voices: str, takes: int, rng: np.random.Generator) -> list[Utterance]:
     """Every voice says every digit `takes` times, each time with another accent, speed and pitch."""
     return [
-        Utterance(
-            digit, f"{rng.choice(ACCENTS)}+{voice}", int(rng.integers(130, 216)), int(rng.integers(20, 81))
-        )
+        Utterance(digit, f"{rng.choice(ACCENTS)}+{voice}", int(rng.integers(130, 216)), int(rng.integers(20, 81)))
         for voice in voices.split()
         for digit in range(len(WORDS))
         for _ in range(takes)
@@ -101,9 +99,7 @@ def plan_utterances(voices: str, takes: int, rng: np.random.Generator) -> list[U
 def require_espeak() -> str:
     """The version line of espeak-ng, or an exit with a clear message when it is not installed."""
     if shutil.which("espeak-ng") is None:
-        raise SystemExit(
-            "make.py: espeak-ng was not found on PATH; install it (Debian: apt install espeak-ng)"
-        )
+        raise SystemExit("make.py: espeak-ng was not found on PATH; install it (Debian: apt install espeak-ng)")
     answer = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True, check=True)
     return answer.stdout.split("Data at")[0].strip()
 
@@ -322,16 +318,12 @@ def make_set(rows: I64, voices: str, takes: int, part: int, args: argparse.Names
 def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Make the data of the digits task.")
-    parser.add_argument(
-        "--train", type=Path, default=Path("build/digits/train.npz"), help="training set to write"
-    )
+    parser.add_argument("--train", type=Path, default=Path("build/digits/train.npz"), help="training set to write")
     parser.add_argument("--samples", type=int, default=40000, help="size of the training set")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for calibrate/ and golden/")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--speech-cache", type=Path, default=None, help="folder that keeps the spoken words")
-    parser.add_argument(
-        "--only", choices=("train", "compact"), default=None, help="make one of the two parts"
-    )
+    parser.add_argument("--only", choices=("train", "compact"), default=None, help="make one of the two parts")
     return parser.parse_args(argv)
 
 

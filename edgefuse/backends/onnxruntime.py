@@ -34,8 +34,11 @@ def version() -> str:
 
 
 def capabilities() -> dict[str, Any]:
-    return {"name": platform.processor() or platform.machine(), "arch": platform.machine(),
-            "precisions": ["float", "int8"]}
+    return {
+        "name": platform.processor() or platform.machine(),
+        "arch": platform.machine(),
+        "precisions": ["float", "int8"],
+    }
 
 
 def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
@@ -44,7 +47,7 @@ def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> 
     shutil.copyfile(onnx_path, out / "model.onnx")
 
 
-def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:  # noqa: A001 - the Protocol's verb
+def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
     return open_graph(artifact / "model.onnx", spec, settings.threads)
 
 

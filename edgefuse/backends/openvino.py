@@ -22,8 +22,9 @@ from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec
 try:
     import openvino as ov
 except ImportError as error:
-    raise MissingToolError("OpenVINO is not installed", hint="Install it with: pip install 'edgefuse[openvino]'"
-                           ) from error
+    raise MissingToolError(
+        "OpenVINO is not installed", hint="Install it with: pip install 'edgefuse[openvino]'"
+    ) from error
 
 
 def version() -> str:
@@ -56,8 +57,10 @@ def _translated(doing: str) -> Iterator[None]:
         yield
     except (RuntimeError, TypeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ToolchainError(f"OpenVINO {version()} failed while {doing}: {lines[-1] if lines else error!r}",
-                             hint="Try another --precision, or another OpenVINO version.") from error
+        raise ToolchainError(
+            f"OpenVINO {version()} failed while {doing}: {lines[-1] if lines else error!r}",
+            hint="Try another --precision, or another OpenVINO version.",
+        ) from error
 
 
 def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
@@ -72,8 +75,11 @@ def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> 
         for name, port in [*inputs.items(), *outputs.items()]:
             if port is not None:
                 port.get_tensor().set_names({name})
-        dynamic = {port: _partial_shape(tensor) for tensor in spec.inputs
-                   if tensor.dynamic and (port := inputs[tensor.name]) is not None}
+        dynamic = {
+            port: _partial_shape(tensor)
+            for tensor in spec.inputs
+            if tensor.dynamic and (port := inputs[tensor.name]) is not None
+        }
         if dynamic:
             model.reshape(dynamic)
     with _translated("writing the IR"):
@@ -90,11 +96,13 @@ def _partial_shape(tensor: TensorSpec) -> ov.PartialShape:
     return ov.PartialShape([ov.Dimension(d) if isinstance(d, int) else d for d in dims])
 
 
-def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:  # noqa: A001 - the Protocol's verb
+def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
     """The artifact, compiled for this CPU with *settings*."""
     if settings.inference_precision == "bf16" and "bf16" not in capabilities()["precisions"]:
-        raise DeviceMismatchError(f"the plan runs in bf16, which this CPU ({capabilities()['name']}) does not have",
-                                  hint="Compile the model on this machine: edgefuse compile … --target host")
+        raise DeviceMismatchError(
+            f"the plan runs in bf16, which this CPU ({capabilities()['name']}) does not have",
+            hint="Compile the model on this machine: edgefuse compile … --target host",
+        )
     config = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": settings.threads,

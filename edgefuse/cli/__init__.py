@@ -44,7 +44,9 @@ class _Verbs(click.Group):
         command: click.Command = importlib.import_module(f"edgefuse.cli.{name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             raise click.UsageError(f"there is no command {args[0]!r}. {nearest(args[0], COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
@@ -65,7 +67,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _interrupt)
-    # onnxruntime's wheel (seen in 1.32.0) has a telemetry client, which also leaves a file .ses in the temporary folder.
+    # onnxruntime's wheel (seen: 1.32.0) has a telemetry client, which leaves a file .ses in the temporary folder.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         # Not app.main(), which takes an EOFError for Ctrl-C and exits with 1, "a gate failed", for a closed pipe.
@@ -105,8 +107,11 @@ def _foreign_exit(error: SystemExit) -> int:
     if isinstance(error.__context__, BrokenPipeError):  # rich, when the reader (head, less) has gone
         return READER_GONE
     line = traceback.extract_tb(error.__traceback__)[-1]
-    _say(f"the code there ended the program (SystemExit: {error.code})", f"{line.filename}:{line.lineno}",
-         "Code that a model, recipe or metric names must not call sys.exit.")
+    _say(
+        f"the code there ended the program (SystemExit: {error.code})",
+        f"{line.filename}:{line.lineno}",
+        "Code that a model, recipe or metric names must not call sys.exit.",
+    )
     return InputError.exit_code
 
 

@@ -15,7 +15,13 @@ from edgefuse.device import load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
 from edgefuse.progress import Steps
 from edgefuse.recipe import (
-    Recipe, find_recipe, parse_limit, parse_milliseconds, read_recipe, require_recipe, suggest_recipe,
+    Recipe,
+    find_recipe,
+    parse_limit,
+    parse_milliseconds,
+    read_recipe,
+    require_recipe,
+    suggest_recipe,
 )
 from edgefuse.spec import parse_input_flag
 from edgefuse.verdict import Verdict
@@ -30,19 +36,39 @@ if TYPE_CHECKING:
 @click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Real samples: an .npz file or a folder of them.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Bundle to write [default: NAME{SUFFIX}].")
-@click.option("--precision", default="auto", show_default=True,
-              type=click.Choice(["auto", "float", "bf16", "int8", "int8+bf16"]),
-              help="auto: the fastest that stays within the limit, by measurement.")
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "float", "bf16", "int8", "int8+bf16"]),
+    help="auto: the fastest that stays within the limit, by measurement.",
+)
 @click.option("--max-drop", help='Accuracy that may be lost: "1%" (relative) or "0.5pt" (absolute).')
 @click.option("--max-latency", help='Limit on p90 of one call, such as "5ms".')
-@click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE[:MODALITY]]",
-              help="Describe an input without a recipe, such as image:1x3x224x224:float32:image.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME:SHAPE[:DTYPE[:MODALITY]]",
+    help="Describe an input without a recipe, such as image:1x3x224x224:float32:image.",
+)
 @click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
-def command(model: str, target: str, recipe_name: str | None, calibration: Path | None, output: Path | None,
-            precision: str, max_drop: str | None, max_latency: str | None, inputs: tuple[str, ...], trust: bool,
-            as_json: bool, quiet: bool) -> int:
+def command(
+    model: str,
+    target: str,
+    recipe_name: str | None,
+    calibration: Path | None,
+    output: Path | None,
+    precision: str,
+    max_drop: str | None,
+    max_latency: str | None,
+    inputs: tuple[str, ...],
+    trust: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Compile MODEL for a device, prove that it is still accurate, and write a bundle.
 
     MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module) or a recipe (a folder or a name).
@@ -55,8 +81,9 @@ def command(model: str, target: str, recipe_name: str | None, calibration: Path 
     recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
     device = load_device(target)
     compile_module = _import_compiler()
-    request: Request = compile_module.Request(path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"),
-                                              precision, trust)
+    request: Request = compile_module.Request(
+        path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"), precision, trust
+    )
     steps = Steps(quiet=quiet)
     if not quiet:
         click.echo(f"Compiling {recipe.name} for {device.name} ({device.backend})", err=True)
@@ -76,8 +103,8 @@ def _import_compiler() -> ModuleType:
         from edgefuse import compile as compiler
     except (ImportError, MissingToolError) as error:
         missing = error.what if isinstance(error, MissingToolError) else f"the package {error.name!r} is not installed"
-        raise MissingToolError(missing, where="edgefuse compile",
-                               hint="A robot does not need it; a workstation does: pip install 'edgefuse[compile]'") from error
+        cure = "A robot does not need it; a workstation does: pip install 'edgefuse[compile]'"
+        raise MissingToolError(missing, where="edgefuse compile", hint=cure) from error
     return compiler
 
 
@@ -90,8 +117,11 @@ def _resolve(model: str, recipe_name: str | None) -> tuple[Recipe, Path]:
         recipe = read_recipe(recipe_file)
         path = recipe.model.path or recipe.model.weights
         if path is None:
-            raise RecipeError("names no model", where=f"{recipe_file}: model",
-                              hint='Add path = "model.pt2", or factory = "model.py:build" and weights = "weights.pt".')
+            raise RecipeError(
+                "names no model",
+                where=f"{recipe_file}: model",
+                hint='Add path = "model.pt2", or factory = "model.py:build" and weights = "weights.pt".',
+            )
         return recipe, path
     path = Path(model)
     if not path.exists():
@@ -100,8 +130,9 @@ def _resolve(model: str, recipe_name: str | None) -> tuple[Recipe, Path]:
     return Recipe(name=name, folder=path.resolve().parent), path
 
 
-def _merge_flags(recipe: Recipe, calibration: Path | None, max_drop: str | None, max_latency: str | None,
-                 inputs: tuple[str, ...]) -> Recipe:
+def _merge_flags(
+    recipe: Recipe, calibration: Path | None, max_drop: str | None, max_latency: str | None, inputs: tuple[str, ...]
+) -> Recipe:
     """A flag beats the recipe."""
     if calibration is not None:
         recipe = replace(recipe, calibration=replace(recipe.calibration, path=calibration))

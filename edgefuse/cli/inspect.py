@@ -49,11 +49,14 @@ def _is_bundle(path: Path) -> bool:
 def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
     manifest, made = bundle.manifest, bundle.manifest["artifact"]
     return {
-        "name": manifest["name"], "kind": "bundle", "verdict": manifest["verdict"],
-        "precision": manifest["plan"]["precision"], "threads": manifest["plan"]["threads"],
+        "name": manifest["name"],
+        "kind": "bundle",
+        "verdict": manifest["verdict"],
+        "precision": manifest["plan"]["precision"],
+        "threads": manifest["plan"]["threads"],
         "backend": f"{made['backend']} {made['version']} on {made['arch']}",
         "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
-                f"{len(manifest['files'])} files, every hash right",
+        f"{len(manifest['files'])} files, every hash right",
         "model": manifest["model"],
     }
 
@@ -63,14 +66,20 @@ def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, A
     try:
         from edgefuse.export import load_source
     except ImportError as error:
-        raise MissingToolError(f"reading a model needs the package {error.name!r}, which is not installed",
-                               hint="Install it with: pip install 'edgefuse[compile]'") from error
+        raise MissingToolError(
+            f"reading a model needs the package {error.name!r}, which is not installed",
+            hint="Install it with: pip install 'edgefuse[compile]'",
+        ) from error
     found = require_recipe(recipe_name) if recipe_name is not None else find_recipe(path)
     recipe = read_recipe(found) if found else Recipe(Path(path).stem, Path(path).resolve().parent)
     file = (recipe.model.path or recipe.model.weights) if found and not recipe_name else None
     source = load_source(file or Path(path), recipe, trust)
-    return {"name": recipe.name, "kind": source.kind, **({"notes": "; ".join(source.notes)} if source.notes else {}),
-            "model": source.spec.to_json()}
+    return {
+        "name": recipe.name,
+        "kind": source.kind,
+        **({"notes": "; ".join(source.notes)} if source.notes else {}),
+        "model": source.spec.to_json(),
+    }
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -81,7 +90,8 @@ def _print(facts: dict[str, Any]) -> None:
     table = Table("input", "shape", "dtype", "modality", "stream", "rate", box=None, header_style="dim")
     for tensor in spec.inputs:
         rate = f"{tensor.rate_hz:g} Hz" if tensor.rate_hz else "-"
-        table.add_row(escape(tensor.name), tensor.shape_text, tensor.dtype, tensor.modality or "-",
-                      escape(tensor.stream), rate)
+        table.add_row(
+            escape(tensor.name), tensor.shape_text, tensor.dtype, tensor.modality or "-", escape(tensor.stream), rate
+        )
     console.print(table)
     console.print(f"[dim]outputs[/]    {escape(', '.join(spec.outputs))}")

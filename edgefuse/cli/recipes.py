@@ -19,8 +19,9 @@ def command(as_json: bool) -> None:
     """List the recipes that ship with EdgeFuse; compile one with: edgefuse compile NAME."""
     found = {name: read_recipe(path) for name, path in shipped_names("recipes", "*/recipe.toml").items()}
     if as_json:
-        click.echo(json.dumps({name: [spec.to_json() for spec in recipe.inputs] for name, recipe in found.items()},
-                              indent=2))
+        click.echo(
+            json.dumps({name: [spec.to_json() for spec in recipe.inputs] for name, recipe in found.items()}, indent=2)
+        )
         return
     table = Table("recipe", "inputs", "metric", "limit", box=None, header_style="dim")
     for name, recipe in found.items():

@@ -15,8 +15,13 @@ from edgefuse.spec import Array
 
 @click.command("run")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--input", "feed_path", type=click.Path(path_type=Path), required=True,
-              help="An .npz file with one array per input.")
+@click.option(
+    "--input",
+    "feed_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="An .npz file with one array per input.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outputs as JSON.")
 def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -> None:
@@ -42,8 +47,11 @@ def _read_feed(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         raise FeedError("there is no such file", where=str(path)) from None
     except Exception as error:  # numpy raises a dozen types for the ways in which a file can be wrong
-        raise FeedError(f"is not an .npz file of plain arrays ({type(error).__name__})", where=str(path),
-                        hint="Write it with numpy.savez(path, name=array, …).") from error
+        raise FeedError(
+            f"is not an .npz file of plain arrays ({type(error).__name__})",
+            where=str(path),
+            hint="Write it with numpy.savez(path, name=array, …).",
+        ) from error
 
 
 def _check_place(path: Path) -> None:

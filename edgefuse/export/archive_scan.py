@@ -45,9 +45,7 @@ def _code_in_member(archive: zipfile.ZipFile, name: str) -> str:
         return "a pickled object"
     with archive.open(name) as member:
         head = member.read(4)
-    if head.startswith(
-        (b"PK\x03\x04", b"\x80")
-    ):  # raw weights may begin like that as well, and hold no names
+    if head.startswith((b"PK\x03\x04", b"\x80")):  # raw weights may begin like that as well, and hold no names
         return _unsafe_pickle(archive.read(name))
     if file.endswith(".json"):
         return next(_unsafe_values(json.loads(archive.read(name))), "")

@@ -37,9 +37,7 @@ def multi_head_attention(
     """``aten._native_multi_head_attention``, whose parameters these are: (N, L, E) -> (N, L, E) and the
     weights."""
     weights, biases = qkv_weight.chunk(3), qkv_bias.chunk(3)
-    q, k, v = (
-        _split(functional.linear(x, w, b), num_head) for x, w, b in zip((query, key, value), weights, biases)
-    )
+    q, k, v = (_split(functional.linear(x, w, b), num_head) for x, w, b in zip((query, key, value), weights, biases))
     scores = q @ k.transpose(-2, -1) / math.sqrt(embed_dim // num_head)
     attention = torch.softmax(_masked(scores, mask, mask_type), dim=-1)
     mixed = (attention @ v).transpose(1, 2).flatten(2)

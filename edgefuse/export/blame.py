@@ -18,9 +18,7 @@ _NOISE = re.compile(
 def root_cause(error: BaseException) -> BaseException:
     """The innermost exception: exporters wrap the cause several times."""
     seen = {id(error)}
-    while (
-        inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    ) is not None:
+    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         if id(inner) in seen:
             break
         seen.add(id(inner))

@@ -99,9 +99,7 @@ def _packed(parameter: inspect.Parameter, names: tuple[str, ...]) -> Call:
     annotation = parameter.annotation
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
     text = text.lower().removeprefix("typing.")
-    kind = (
-        "tuple" if text.startswith("tuple") else "list" if text.startswith(("list", "sequence")) else "dict"
-    )
+    kind = "tuple" if text.startswith("tuple") else "list" if text.startswith(("list", "sequence")) else "dict"
     note = f"forward takes one parameter ({parameter.name}), so it is given a {kind} of all inputs"
     return Call(names, (), packed=kind, note=note)
 
@@ -111,9 +109,7 @@ def _mismatch(named: Parameters, required: Parameters, names: tuple[str, ...], w
     unknown = [name for name in names if name not in {p.name for p in named}]
     hint = nearest(unknown[0], (p.name for p in named)) if unknown else ""
     what = f"forward takes {takes}; the inputs are {', '.join(names)}"
-    return ModelError(
-        what, where=where, hint=f"Call the recipe's [inputs.*] as forward's parameters. {hint}".strip()
-    )
+    return ModelError(what, where=where, hint=f"Call the recipe's [inputs.*] as forward's parameters. {hint}".strip())
 
 
 def describe_parameters(parameters: Parameters) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
 
 from edgefuse.errors import ModelError, nearest
 from edgefuse.spec import DTYPES, Dim, DimRange, TensorSpec
 
-OpenDim = Union[int, DimRange, str]
+OpenDim = int | DimRange | str
 """A string is a dimension that the file leaves open, by the file's name for it; equal names are equal
 sizes."""
 
@@ -65,15 +64,11 @@ def _check_agrees(item: Declared, spec: TensorSpec, where: str) -> None:
 def _dim_fits(declared: OpenDim, wanted: Dim) -> bool:
     low, high = (wanted.min, wanted.max) if isinstance(wanted, DimRange) else (wanted, wanted)
     if isinstance(declared, DimRange):
-        return (
-            low >= declared.min or declared.min <= 2
-        ) and high <= declared.max  # torch.export says 2 for "from 1"
+        return (low >= declared.min or declared.min <= 2) and high <= declared.max  # torch.export says 2 for "from 1"
     return isinstance(declared, str) or declared == wanted
 
 
-def _sizes(
-    declared: Sequence[Declared], given: dict[str, TensorSpec]
-) -> tuple[dict[str, Dim], tuple[str, ...]]:
+def _sizes(declared: Sequence[Declared], given: dict[str, TensorSpec]) -> tuple[dict[str, Dim], tuple[str, ...]]:
     """The open dimensions' sizes: the recipe's, and 1 for an open first dimension, which is the batch."""
     sizes: dict[str, Dim] = {}
     for item in declared:
@@ -82,10 +77,7 @@ def _sizes(
     batches = dict.fromkeys(
         item.dims[0]
         for item in declared
-        if item.name not in given
-        and item.dims
-        and isinstance(item.dims[0], str)
-        and item.dims[0] not in sizes
+        if item.name not in given and item.dims and isinstance(item.dims[0], str) and item.dims[0] not in sizes
     )
     note = f"The batch dimension ({', '.join(map(str, batches))}) is open in the model; it is taken as 1."
     sizes.update((str(batch), 1) for batch in batches)
@@ -103,13 +95,11 @@ def _spec(item: Declared, sizes: dict[str, Dim], where: str) -> TensorSpec:
     shape = tuple(dim for dim in dims if not isinstance(dim, str))
     if len(shape) < len(dims):
         example = ", ".join(
-            '"1..16"' if isinstance(dim, str) else f'"{dim}"' if isinstance(dim, DimRange) else str(dim)
-            for dim in dims
+            '"1..16"' if isinstance(dim, str) else f'"{dim}"' if isinstance(dim, DimRange) else str(dim) for dim in dims
         )
         raise ModelError(
             f"input {item.name!r} has the shape {item.text}: not all of its sizes are known",
             where=where,
-            hint=f"Set them in the recipe, to a number or a range:\n  [inputs.{item.name}]\n"
-            f"  shape = [{example}]",
+            hint=f"Set them in the recipe, to a number or a range:\n  [inputs.{item.name}]\n  shape = [{example}]",
         )
     return TensorSpec(item.name, shape, item.dtype, stream=item.name)

@@ -88,24 +88,18 @@ def _folder_error(path: Path) -> ModelError:
         return _bundle_error(path)
     if (path / "saved_model.pb").is_file():
         return ModelError("is a TensorFlow SavedModel", where=str(path), hint=EXPORT_FIRST)
-    return ModelError(
-        "is a folder; expected a model file", where=str(path), hint=_siblings(path / "model.pt")
-    )
+    return ModelError("is a folder; expected a model file", where=str(path), hint=_siblings(path / "model.pt"))
 
 
 def _bundle_error(path: Path) -> ModelError:
     hint = f"Check it with: edgefuse check {path}"
-    return ModelError(
-        "is an EdgeFuse bundle: the model in it is compiled already", where=str(path), hint=hint
-    )
+    return ModelError("is an EdgeFuse bundle: the model in it is compiled already", where=str(path), hint=hint)
 
 
 def _siblings(path: Path) -> str:
     """The model files that lie where *path* was looked for."""
     suffixes = {".pt", ".pt2", ".pth", ".onnx"}
-    found = (
-        sorted(p.name for p in path.parent.glob("*") if p.suffix in suffixes) if path.parent.is_dir() else []
-    )
+    found = sorted(p.name for p in path.parent.glob("*") if p.suffix in suffixes) if path.parent.is_dir() else []
     return f"Model files in {path.parent}: {', '.join(found[:8])}" if found else ""
 
 
@@ -146,9 +140,7 @@ def _refuse_zip(inner: set[str], names: list[str], path: Path) -> None:
     if "manifest.json" in inner | set(names):
         raise _bundle_error(path)
     if any(name.startswith("data/aotinductor") for name in inner):
-        raise ModelError(
-            "is an AOTInductor package, which is already compiled", where=str(path), hint=SAVE_IN_TORCH
-        )
+        raise ModelError("is an AOTInductor package, which is already compiled", where=str(path), hint=SAVE_IN_TORCH)
     if {"config.json", "model.weights.h5"} <= set(names):
         raise ModelError("is a Keras model", where=str(path), hint=EXPORT_FIRST)
     if ".data/extern_modules" in inner:
@@ -168,9 +160,7 @@ def _kind_of_pickle(file: object, path: Path) -> str:
 
 def _refuse_pickle_and_safetensors(head: bytes, path: Path) -> None:
     length = int.from_bytes(head[:8], "little")
-    if (
-        len(head) > 8 and head[8:9] == b"{" and 2 <= length < 100_000_000
-    ):  # the format's own limit for its header
+    if len(head) > 8 and head[8:9] == b"{" and 2 <= length < 100_000_000:  # the format's own limit for its header
         raise ModelError(
             "is a safetensors file: weights without the model's code",
             where=str(path),

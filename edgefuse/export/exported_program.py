@@ -54,9 +54,7 @@ def load(path: Path, recipe: Recipe, trust: bool) -> Source:
     captured = _narrowed(program, flat, declared, inputs, where)
     spec = ModelSpec(inputs, trial.outputs)
     notes += trial.notes + graph_notes(program, names, trial.outputs)
-    return Source(
-        "exported-program", spec, TorchRunner(flat, spec), TorchExport(spec, where, captured, flat), notes
-    )
+    return Source("exported-program", spec, TorchRunner(flat, spec), TorchExport(spec, where, captured, flat), notes)
 
 
 def _read(path: Path, trust: bool) -> ExportedProgram:
@@ -73,14 +71,11 @@ def _read(path: Path, trust: bool) -> ExportedProgram:
             if any(node.meta["val"].device.type != "cpu" for node in user_inputs(program)):
                 program = move_to_device_pass(program, "cpu")
             return without_side_effects(program)
-    except (
-        Exception
-    ) as error:  # another torch's format, an unknown operator or class: torch raises many types
+    except Exception as error:  # another torch's format, an unknown operator or class: torch raises many types
         raise ModelError(
             f"torch {torch.__version__} cannot load the program: {one_sentence(error)}",
             where=str(path),
-            hint="Export it again with this version of torch; return dicts or tuples instead of classes "
-            "of your own.",
+            hint="Export it again with this version of torch; return dicts or tuples instead of classes of your own.",
         ) from error
 
 
@@ -109,9 +104,7 @@ def _leaf_inputs(program: ExportedProgram) -> list[Any]:
     """Per leaf of the call: the placeholder's name if it is a tensor, else the value that was baked in."""
     tensors = {node.name for node in user_inputs(program)}
     specs = [
-        s
-        for s in program.graph_signature.input_specs
-        if s.kind is torch.export.graph_signature.InputKind.USER_INPUT
+        s for s in program.graph_signature.input_specs if s.kind is torch.export.graph_signature.InputKind.USER_INPUT
     ]
     return [s.arg.name if s.arg.name in tensors else getattr(s.arg, "value", None) for s in specs]
 

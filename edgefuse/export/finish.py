@@ -44,13 +44,9 @@ def write(model: ir.Model, path: Path) -> None:
     try:
         onnx.checker.check_model(str(path))
         open_in_onnxruntime(path)
-    except (
-        Exception
-    ) as error:  # ValidationError or onnxruntime's own, which share no public base but Exception
+    except Exception as error:  # ValidationError or onnxruntime's own, which share no public base but Exception
         path.unlink()
-        raise ModelError(
-            f"the exported graph is not valid ONNX: {one_sentence(error)}", where=str(path)
-        ) from error
+        raise ModelError(f"the exported graph is not valid ONNX: {one_sentence(error)}", where=str(path)) from error
 
 
 def open_in_onnxruntime(path: Path) -> ort.InferenceSession:
@@ -66,9 +62,7 @@ def rename(graph: ir.Graph, spec: ModelSpec) -> None:
     """The spec's names for inputs and outputs; other values that have such a name give way."""
     _restore_inputs(graph, spec.inputs)
     if len(graph.outputs) != len(spec.outputs):
-        raise ModelError(
-            f"the exporter wrote {len(graph.outputs)} outputs; expected {', '.join(spec.outputs)}"
-        )
+        raise ModelError(f"the exporter wrote {len(graph.outputs)} outputs; expected {', '.join(spec.outputs)}")
     named = [*zip(graph.inputs, spec.names), *zip(graph.outputs, spec.outputs)]
     _make_room({name for _, name in named}, {value for value, _ in named}, graph)
     for value, name in named:
@@ -99,9 +93,7 @@ def ir_dtype(name: str) -> ir.DataType:
 
 
 def _make_room(taken: set[str], owners: set[ir.Value], graph: ir.Graph) -> None:
-    values = [value for node in graph.all_nodes() for value in node.outputs] + list(
-        graph.initializers.values()
-    )
+    values = [value for node in graph.all_nodes() for value in node.outputs] + list(graph.initializers.values())
     used = {value.name for value in values} | taken
     for value in values:
         if value.name in taken and value not in owners:

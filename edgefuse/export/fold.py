@@ -47,9 +47,7 @@ def fold_constants(model: ir.Model) -> int:
 
 def _limit_bytes(value: ir.Value) -> int:
     """What the folded value may take: as much as the initializers that it is made from, and a little more."""
-    sources = {
-        source for node in _ancestors(value) for source in node.inputs if source and source.is_initializer()
-    }
+    sources = {source for node in _ancestors(value) for source in node.inputs if source and source.is_initializer()}
     return MAX_GROWTH_BYTES + sum(source.const_value.nbytes for source in sources if source.const_value)
 
 
@@ -67,18 +65,14 @@ def _constant_values(graph: ir.Graph) -> dict[ir.Value, None]:
     """Outputs of foldable nodes, in the graph's order (a dict keeps it)."""
     found: dict[ir.Value, None] = {}
     for node in graph:
-        if _foldable(node) and all(
-            value is None or value in found or _is_constant(value) for value in node.inputs
-        ):
+        if _foldable(node) and all(value is None or value in found or _is_constant(value) for value in node.inputs):
             found.update(dict.fromkeys(node.outputs))
     return found
 
 
 def _foldable(node: ir.Node) -> bool:
     plain = node.domain in ("", "ai.onnx") and node.op_type not in KEPT
-    subgraphs = any(
-        a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()
-    )
+    subgraphs = any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
     return plain and not subgraphs and bool(node.inputs)
 
 
@@ -97,9 +91,7 @@ def _evaluate(model: ir.Model, wanted: list[ir.Value]) -> list[Array]:
     """The values, computed by onnxruntime from a model of the constant nodes alone."""
     part = ir.Model(ir.convenience.extract(model.graph, [], wanted), ir_version=model.ir_version)
     options = ort.SessionOptions()
-    options.graph_optimization_level = (
-        ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    )  # its folder would do it all again
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # its folder would do it all again
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     proto = ir.to_proto(part).SerializeToString()
     session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])

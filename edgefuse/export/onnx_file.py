@@ -83,9 +83,7 @@ def _raise_opset(model: ModelProto, where: str) -> tuple[ModelProto, tuple[str, 
         return model, ()
     hint = f"Export it again with opset 18 (at least {WANTED_OPSET})."
     if opset < OLDEST_OPSET:
-        raise ModelError(
-            f"the model uses opset {opset}; expected at least {OLDEST_OPSET}", where=where, hint=hint
-        )
+        raise ModelError(f"the model uses opset {opset}; expected at least {OLDEST_OPSET}", where=where, hint=hint)
     try:
         converted = version_converter.convert_version(model, WANTED_OPSET)
     except Exception as error:  # the converter knows not every operator

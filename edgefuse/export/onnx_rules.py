@@ -43,8 +43,7 @@ def check_operators(model: ModelProto, where: str) -> tuple[str, ...]:
         _check_random(node, constants, where)
         if node.domain not in STANDARD and (node.domain, node.op_type) not in functions:
             raise ModelError(
-                f"node {_name(node)} is {node.op_type} of the domain {node.domain!r}, which is not "
-                "standard ONNX",
+                f"node {_name(node)} is {node.op_type} of the domain {node.domain!r}, which is not standard ONNX",
                 where=where,
                 hint="Export the model again without it; if onnxruntime's optimizer wrote the file, "
                 "give EdgeFuse the file from before.",

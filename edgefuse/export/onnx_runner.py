@@ -22,9 +22,7 @@ class OnnxRunner:
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base but Exception
-            raise ModelError(
-                f"onnxruntime cannot load the model: {one_sentence(error)}", where=where
-            ) from error
+            raise ModelError(f"onnxruntime cannot load the model: {one_sentence(error)}", where=where) from error
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """All outputs for one feed. Raises ``FeedError`` for a feed that does not fit."""

@@ -95,7 +95,5 @@ def check_output_names(names: list[str], inputs: tuple[str, ...], where: str) ->
     unique = tuple(f"{name}_output" if name in inputs else name for name in names)
     for name in unique:
         if unique.count(name) > 1:
-            raise ModelError(
-                f"two outputs are called {name!r}", where=where, hint="Rename one of them in forward."
-            )
+            raise ModelError(f"two outputs are called {name!r}", where=where, hint="Rename one of them in forward.")
     return unique

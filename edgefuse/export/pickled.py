@@ -41,9 +41,7 @@ def load(path: Path, recipe: Recipe, trust: bool) -> Source:
     if isinstance(loaded, Mapping) and recipe.model.factory:
         weights, notes = pick_state_dict(loaded, path)
         return with_factory(path, recipe, weights, notes)
-    raise ModelError(
-        f"holds a {type(loaded).__name__}; expected a torch.nn.Module", where=str(path), hint=SAFE_WAYS
-    )
+    raise ModelError(f"holds a {type(loaded).__name__}; expected a torch.nn.Module", where=str(path), hint=SAFE_WAYS)
 
 
 def _unpickle(path: Path, folder: Path) -> Any:

@@ -49,8 +49,7 @@ def capture(module: nn.Module, inputs: Sequence[TensorSpec]) -> Capture:
 def _dynamic_shapes(inputs: Sequence[TensorSpec]) -> Any:
     """AUTO and not a named Dim: it finds out by itself that two sensors share their batch dimension."""
     shapes = tuple(
-        {i: Dim.AUTO(min=d.min, max=d.max) for i, d in enumerate(spec.shape) if isinstance(d, DimRange)}
-        or None
+        {i: Dim.AUTO(min=d.min, max=d.max) for i, d in enumerate(spec.shape) if isinstance(d, DimRange)} or None
         for spec in inputs
     )
     return (shapes,) if any(shapes) else None
@@ -68,9 +67,7 @@ def check_dynamic(program: ExportedProgram, inputs: Sequence[TensorSpec]) -> Non
     for spec, node in zip(inputs, user_inputs(program)):
         for axis, (wanted, size) in enumerate(zip(spec.shape, node.meta["val"].shape)):
             if isinstance(wanted, DimRange) and fixed_size(size) is not None:
-                raise FixedDimError(
-                    f"input {spec.name!r} has dimension {axis} fixed at {size}; expected {wanted}"
-                )
+                raise FixedDimError(f"input {spec.name!r} has dimension {axis} fixed at {size}; expected {wanted}")
 
 
 def fixed_size(size: int | torch.SymInt) -> int | None:
@@ -108,9 +105,7 @@ def operator_name(node: Node) -> str:
 
 def is_random(node: Node) -> bool:
     """Tagged random by torch, and neither switched off (``train=False``) nor with a probability of 0."""
-    if node.op != "call_function" or torch.Tag.nondeterministic_seeded not in getattr(
-        node.target, "tags", ()
-    ):
+    if node.op != "call_function" or torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
         return False
     schema = node.target._schema.arguments  # type: ignore[union-attr]
     values = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
@@ -119,20 +114,14 @@ def is_random(node: Node) -> bool:
     return not off and values.get("p", 1) != 0 and values.get("dropout_p", 1) != 0
 
 
-def graph_notes(
-    program: ExportedProgram, inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> tuple[str, ...]:
+def graph_notes(program: ExportedProgram, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[str, ...]:
     """Notes on inputs that nothing reads and outputs that read no input."""
     nodes = user_inputs(program)
-    unused = [
-        f"Input {name!r} is not used by the model." for name, node in zip(inputs, nodes) if not node.users
-    ]
+    unused = [f"Input {name!r} is not used by the model." for name, node in zip(inputs, nodes) if not node.users]
     reached = _reached_from(nodes)
     results = [name for name in program.graph_signature.user_outputs if isinstance(name, str)]
     constant = [
-        f"Output {name!r} does not depend on any input."
-        for name, node in zip(outputs, results)
-        if node not in reached
+        f"Output {name!r} does not depend on any input." for name, node in zip(outputs, results) if node not in reached
     ]
     return (*unused, *constant)
 

@@ -25,9 +25,7 @@ class Chatter:
 
     @property
     def text(self) -> str:
-        return self.stream.getvalue() + "".join(
-            f"{w.filename}:{w.lineno}: {w.message}\n" for w in self.warnings
-        )
+        return self.stream.getvalue() + "".join(f"{w.filename}:{w.lineno}: {w.message}\n" for w in self.warnings)
 
 
 @contextlib.contextmanager

@@ -44,9 +44,7 @@ def with_factory(path: Path, recipe: Recipe, weights: Mapping[str, Any], notes: 
 def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # UnpicklingError, EOFError, RuntimeError, …: the file is damaged or not weights only
+    except Exception as error:  # UnpicklingError, EOFError, RuntimeError, …: the file is damaged or not weights only
         raise ModelError(
             f"torch cannot load the weights: {one_sentence(error)}",
             where=str(path),
@@ -77,11 +75,7 @@ def pick_state_dict(loaded: Any, path: Path) -> tuple[Mapping[str, Any], tuple[s
 
 
 def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(v, torch.Tensor) for v in value.values())
-    )
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, torch.Tensor) for v in value.values())
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -91,9 +85,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any], path: Path) -> t
     expected = module.state_dict()
     problems = [*_missing(expected, weights), *_unexpected(expected, weights), *_misshapen(expected, weights)]
     if problems:
-        raise ModelError(
-            "the weights do not fit the factory's module", where=str(path), hint="\n".join(problems)
-        )
+        raise ModelError("the weights do not fit the factory's module", where=str(path), hint="\n".join(problems))
     try:
         module.load_state_dict(dict(weights))
     except Exception as error:  # a module may have loading hooks of its own
@@ -114,9 +106,7 @@ def _without_prefix(
     stripped = {key.removeprefix(prefix): value for key, value in weights.items()}
     if set(stripped) != set(expected):
         return weights, ()
-    return stripped, (
-        f"All weights' names begin with {prefix!r}, which the module's do not; it was dropped.",
-    )
+    return stripped, (f"All weights' names begin with {prefix!r}, which the module's do not; it was dropped.",)
 
 
 def _missing(expected: Mapping[str, Any], weights: Mapping[str, Any]) -> Iterator[str]:

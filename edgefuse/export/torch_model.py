@@ -101,11 +101,7 @@ def put_in_eval_mode(module: nn.Module) -> tuple[str, ...]:
         bool(getattr(part, "training", False)) for part in module.modules()
     )  # a frozen script has no such flag
     module.eval()
-    return (
-        (f"The model was in training mode ({training} modules); it was put in evaluation mode.",)
-        if training
-        else ()
-    )
+    return (f"The model was in training mode ({training} modules); it was put in evaluation mode.",) if training else ()
 
 
 @dataclass(frozen=True)
@@ -132,9 +128,7 @@ def try_model(
     first_tensors = [tensor.clone() for tensor in tensors_of(first)]
     _check_inputs_untouched(inputs, given, untouched, where)
     check_state_untouched(before, state, where)
-    second = tensors_of(
-        call_user_code(structured, example_tensors(inputs, TensorSpec.smallest), inputs, where)
-    )
+    second = tensors_of(call_user_code(structured, example_tensors(inputs, TensorSpec.smallest), inputs, where))
     if any(spec.dynamic for spec in inputs):
         call_user_code(structured, example_tensors(inputs, largest), inputs, where)
     notes = tuple(f"Output {name!r} is None and was left out." for name in none_names(first))

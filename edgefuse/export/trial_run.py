@@ -41,9 +41,7 @@ def check_runs(path: Path, spec: ModelSpec, reference: FlatCall) -> None:
             raise ExportFailure("") from error
         if not all(alike(a, b, values=dynamic) for a, b in zip(wanted, got)):
             shapes = ", ".join(f"{name} {'x'.join(map(str, array.shape))}" for name, array in feed.items())
-            raise ExportFailure("") from FixedDimError(
-                f"the exported graph gives another answer for {shapes}"
-            )
+            raise ExportFailure("") from FixedDimError(f"the exported graph gives another answer for {shapes}")
 
 
 def alike(wanted: Array, got: Array, values: bool) -> bool:
@@ -52,6 +50,4 @@ def alike(wanted: Array, got: Array, values: bool) -> bool:
         return False
     if not values or wanted.dtype.kind != "f":
         return True
-    return bool(
-        np.allclose(got, wanted, rtol=1e-2, atol=1e-2 * np.abs(wanted).max(initial=1e-6), equal_nan=True)
-    )
+    return bool(np.allclose(got, wanted, rtol=1e-2, atol=1e-2 * np.abs(wanted).max(initial=1e-6), equal_nan=True))

@@ -37,8 +37,11 @@ def quantize_int8(float_path: Path, out: Path, samples: Iterable[Feed]) -> Quant
     ranges = observe_ranges(model, (item.data for item in candidates), samples)
     chosen = [item for item in candidates if item.data in ranges]
     if not chosen:
-        raise ModelError("has no convolution or matrix product with constant weights that INT8 could speed up",
-                         where=str(float_path.name), hint="Use --precision float.")
+        raise ModelError(
+            "has no convolution or matrix product with constant weights that INT8 could speed up",
+            where=str(float_path.name),
+            hint="Use --precision float.",
+        )
     quantized = insert_qdq(graph, chosen, ranges)
     onnx.checker.check_model(quantized)
     onnx.save(quantized, out)

@@ -90,9 +90,14 @@ class _Writer:
         read_along_another_axis = f"{tensor}@{1 - axis}" in self.done
         prefix = key if read_along_another_axis else tensor
         quantized = self.constant(f"{prefix}.q", integers)
-        inputs = [quantized, self.constant(f"{prefix}.scale", scale),
-                  self.constant(f"{prefix}.zero_point", np.zeros_like(scale, np.int8))]
-        self.first.append(helper.make_node("DequantizeLinear", inputs, [f"{prefix}.dq"], name=f"{prefix}.DQ", axis=axis))
+        inputs = [
+            quantized,
+            self.constant(f"{prefix}.scale", scale),
+            self.constant(f"{prefix}.zero_point", np.zeros_like(scale, np.int8)),
+        ]
+        self.first.append(
+            helper.make_node("DequantizeLinear", inputs, [f"{prefix}.dq"], name=f"{prefix}.DQ", axis=axis)
+        )
         self.done[key] = f"{prefix}.dq"
         return self.done[key]
 
@@ -124,5 +129,9 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
 def _captured(attr: onnx.AttributeProto) -> set[str]:
     """Names that the body of an If, Loop or Scan may read from outside."""
     bodies = [attr.g] if attr.HasField("g") else list(attr.graphs)
-    return {name for body in bodies for node in body.node
-            for name in [*node.input, *(n for inner in node.attribute for n in _captured(inner))]}
+    return {
+        name
+        for body in bodies
+        for node in body.node
+        for name in [*node.input, *(n for inner in node.attribute for n in _captured(inner))]
+    }

@@ -53,24 +53,45 @@ def write_html(path: Path, report: dict[str, Any]) -> None:
 
 def render(report: dict[str, Any]) -> str:
     """The page as text; the same report gives the same page."""
-    return _environment().get_template(TEMPLATE).render(
-        report=report, why=why(report), figures=headline(report), stages=straight_line(report),
-        rows=summary_rows(report), pictures=_pictures(report),
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            report=report,
+            why=why(report),
+            figures=headline(report),
+            stages=straight_line(report),
+            rows=summary_rows(report),
+            pictures=_pictures(report),
+        )
     )
 
 
 def _pictures(report: dict[str, Any]) -> dict[str, Any]:
     """Markup by name; None where the report lacks the figures, "accuracy" one for each entry."""
     tried = candidates_picture(report["plan"], report["accuracy"][0]) if "plan" in report else None
-    return {"latency": _markup(latency_picture(report["latency"])), "candidates": _markup(tried),
-            "accuracy": [_markup(accuracy_picture(entry)) for entry in report["accuracy"]]}
+    return {
+        "latency": _markup(latency_picture(report["latency"])),
+        "candidates": _markup(tried),
+        "accuracy": [_markup(accuracy_picture(entry)) for entry in report["accuracy"]],
+    }
 
 
 def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("edgefuse", "report"), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"significant": significant, "decibels": decibels_text, "drop": drop_text,
-                            "score": score_text, "megabytes": megabytes}
+    environment = Environment(
+        loader=PackageLoader("edgefuse", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "significant": significant,
+        "decibels": decibels_text,
+        "drop": drop_text,
+        "score": score_text,
+        "megabytes": megabytes,
+    }
     return environment
 
 
@@ -113,16 +134,20 @@ def _accuracy_reason(entry: dict[str, Any]) -> str:
     metric, verdict = entry["metric"], entry["verdict"]
     if metric == "sqnr":
         word, relation = ("holds", "above") if verdict == "pass" else ("fails", "below")
-        return (f"accuracy {word}: the worst output has {decibels_text(entry['candidate'])} SQNR, {relation} "
-                f"the floor of {entry['limit']:g} dB")
+        return (
+            f"accuracy {word}: the worst output has {decibels_text(entry['candidate'])} SQNR, {relation} "
+            f"the floor of {entry['limit']:g} dB"
+        )
     low, high, limit = (drop_text(value, metric) for value in (*entry["ci95"], entry["limit"]))
     if verdict == "pass":
         return f"accuracy holds: {metric} drops by at most {high} (95 % sure), and {limit} is allowed"
     if verdict == "fail":
         return f"accuracy fails: {metric} drops by at least {low} (95 % sure), and {limit} is allowed"
     more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
-    return (f"accuracy is open: {entry['samples']} samples cannot tell whether {metric} drops by more than the "
-            f"{limit} that is allowed{more}")
+    return (
+        f"accuracy is open: {entry['samples']} samples cannot tell whether {metric} drops by more than the "
+        f"{limit} that is allowed{more}"
+    )
 
 
 def _latency_reason(latency: dict[str, Any]) -> str:
@@ -131,8 +156,10 @@ def _latency_reason(latency: dict[str, Any]) -> str:
         word, relation = ("holds", "within") if latency["verdict"] == "pass" else ("fails", "over")
         return f"latency {word}: p90 is {p90}, {relation} the limit of {limit}"
     low, high = (significant(value) for value in p90_interval(latency))
-    return (f"latency is open: with this machine's noise p90 lies between {low} and {high} ms, and so does the "
-            f"limit of {limit}")
+    return (
+        f"latency is open: with this machine's noise p90 lies between {low} and {high} ms, and so does the "
+        f"limit of {limit}"
+    )
 
 
 def headline(report: dict[str, Any]) -> list[Figure]:
@@ -147,13 +174,17 @@ def headline(report: dict[str, Any]) -> list[Figure]:
 
 def _accuracy_figure(entry: dict[str, Any]) -> Figure:
     if entry["metric"] == "sqnr":
-        return Figure("SQNR, worst output", decibels_text(entry["candidate"]), f"floor {entry['limit']:g} dB",
-                      entry["verdict"])
+        return Figure(
+            "SQNR, worst output", decibels_text(entry["candidate"]), f"floor {entry['limit']:g} dB", entry["verdict"]
+        )
     name = entry["metric"] if entry["labels"] else f"{entry['metric']}, agreement"
     drop, limit = (drop_text(entry[key], entry["metric"]) for key in ("drop", "limit"))
-    return Figure(name, score_text(entry["candidate"], entry["metric"]),
-                  f"float {score_text(entry['reference'], entry['metric'])}; drop {drop}, limit {limit}",
-                  entry["verdict"])
+    return Figure(
+        name,
+        score_text(entry["candidate"], entry["metric"]),
+        f"float {score_text(entry['reference'], entry['metric'])}; drop {drop}, limit {limit}",
+        entry["verdict"],
+    )
 
 
 def _latency_figure(latency: dict[str, Any]) -> Figure:

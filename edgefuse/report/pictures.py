@@ -19,21 +19,40 @@ from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 WIDTH = 400
 """SVG units, about a phone's width: text of 12 units is legible there, and not large in a wide window."""
 
 INK, MUTED, GRID, FLOAT, COMPILED, BAD, PAPER = (f"#00000{number}" for number in range(1, 8))
-CSS_COLOURS = {INK: "--ink", MUTED: "--muted", GRID: "--grid", FLOAT: "--float", COMPILED: "--compiled",
-               BAD: "--bad", PAPER: "--paper"}
+CSS_COLOURS = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    FLOAT: "--float",
+    COMPILED: "--compiled",
+    BAD: "--bad",
+    PAPER: "--paper",
+}
 
 STYLE: Any = {  # matplotlib 3.11 types the keys as a Literal of its own
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 12, "axes.linewidth": 1.0,
-    "axes.edgecolor": GRID, "axes.labelcolor": MUTED, "axes.labelsize": 12, "text.color": INK,
-    "xtick.color": GRID, "ytick.color": GRID, "xtick.labelcolor": MUTED, "ytick.labelcolor": MUTED,
-    "axes.spines.top": False, "axes.spines.right": False, "hatch.linewidth": 0.6, "hatch.color": BAD,
-    "lines.solid_capstyle": "round", "legend.facecolor": PAPER, "legend.edgecolor": PAPER,
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 12,
+    "axes.linewidth": 1.0,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 12,
+    "text.color": INK,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.solid_capstyle": "round",
+    "legend.facecolor": PAPER,
+    "legend.edgecolor": PAPER,
 }
 METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
@@ -64,13 +83,12 @@ def latency_picture(latency: Mapping[str, Any]) -> str | None:
         return None
     with matplotlib.rc_context(STYLE):
         axes = _axes(height=268, margins=(42, 12, 30, 46))
-        tail = max(arm["quantiles_ms"][99] for arm in arms.values()) * 1.15
-        limit = latency["limit_p90_ms"]
-        end = max(tail, limit * 1.12) if limit is not None and limit < 2.5 * tail else tail
-        # Room on the left for the first label, where a long tail pushes the curves against the axis.
-        start = min(0.0, min(arm["p50_ms"] for arm in arms.values()) - 0.15 * end)
-        axes.set(xlim=(start, end), ylim=(0, 108), yticks=[0, 50, 90, 99], xlabel="one call, ms")
-        axes.set_xticks([tick for tick in MaxNLocator(6).tick_values(0, end) if 0 <= tick <= end])
+        start, end = _latency_scale(list(arms.values()), latency["limit_p90_ms"])
+        axes.set(xscale="log", xlim=(start, end), ylim=(0, 108), yticks=[0, 50, 90, 99])
+        axes.set_xlabel("one call, ms  (log scale)")
+        axes.xaxis.set_major_locator(FixedLocator(_log_ticks(start, end)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yticklabels(["0 %", "p50", "p90", "p99"])
         axes.grid(axis="y", color=GRID, linewidth=0.8)
         for name, arm in arms.items():
@@ -79,14 +97,21 @@ def latency_picture(latency: Mapping[str, Any]) -> str | None:
         for level in (50, 90, 99):
             _mark_level(axes, level, {name: arm[f"p{level}_ms"] for name, arm in arms.items()})
         low, high = p90_interval(latency)
-        axes.errorbar((low + high) / 2, 90, xerr=(high - low) / 2, color=COMPILED, linewidth=1.6, capsize=3.5,
-                      fmt="none")
-        if limit is not None:
-            _draw_latency_limit(axes, limit, end)
+        axes.errorbar(
+            (low + high) / 2, 90, xerr=(high - low) / 2, color=COMPILED, linewidth=1.6, capsize=3.5, fmt="none"
+        )
+        if latency["limit_p90_ms"] is not None:
+            _draw_latency_limit(axes, latency["limit_p90_ms"], start, end)
         axes.legend(loc="lower right", handlelength=1.6)  # below and right of the curves nothing else can be
-        return _svg(axes, "latency", "Distribution of latency, " + ", ".join(
-            f"{name} p50 {significant(arm['p50_ms'])} ms and p90 {significant(arm['p90_ms'])} ms"
-            for name, arm in arms.items()))
+        return _svg(
+            axes,
+            "latency",
+            "Distribution of latency, "
+            + ", ".join(
+                f"{name} p50 {significant(arm['p50_ms'])} ms and p90 {significant(arm['p90_ms'])} ms"
+                for name, arm in arms.items()
+            ),
+        )
 
 
 def p90_interval(latency: Mapping[str, Any]) -> tuple[float, float]:
@@ -96,6 +121,28 @@ def p90_interval(latency: Mapping[str, Any]) -> tuple[float, float]:
     return low / noise, high * noise
 
 
+def _latency_scale(arms: Sequence[Mapping[str, Any]], limit: float | None) -> tuple[float, float]:
+    """From the first to the 99th percentile and somewhat more, and to the limit where that is not far away."""
+    low = min(arm["quantiles_ms"][1] for arm in arms) * 0.9
+    high = max(arm["quantiles_ms"][99] for arm in arms)
+    high *= max(high / low, 1.1) ** 0.16  # the rightmost label needs room after its point
+    if limit is not None and low / 2.5 < limit < 2.5 * high:
+        low, high = min(low, limit / 1.15), max(high, limit * 1.15)
+    # The leftmost label needs room before its point: 15 % of the width.
+    p50 = min(arm["p50_ms"] for arm in arms)
+    return min(low, math.exp((math.log(p50) - 0.15 * math.log(high)) / 0.85)), float(high)
+
+
+def _log_ticks(start: float, end: float) -> list[float]:
+    """1, 2 and 5 of each decade; over a short range ordinary ticks."""
+    decades = range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1)
+    found = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+    found = [tick for tick in found if start <= tick <= end]
+    if len(found) < 3:
+        found = [tick for tick in MaxNLocator(5).tick_values(start, end) if start <= tick <= end]
+    return found
+
+
 def _mark_level(axes: Axes, level: int, found: Mapping[str, float | None]) -> None:
     """A point on each curve, its value beside it: the fastest to the left, where no curve is, others to the right."""
     values = {name: value for name, value in found.items() if value is not None}
@@ -103,22 +150,38 @@ def _mark_level(axes: Axes, level: int, found: Mapping[str, float | None]) -> No
         colour = {"float": FLOAT, "compiled": COMPILED}[name]
         axes.plot([value], [level], "o", color=colour, markersize=5.5, zorder=4)
         left = name == min(values, key=lambda other: values[other])
-        axes.annotate(significant(value), (value, level), xytext=(-6, 1) if left else (6, -2),
-                      textcoords="offset points", color=colour, weight="bold", zorder=5,
-                      ha="right" if left else "left", va="bottom" if left else "top")
+        axes.annotate(
+            significant(value),
+            (value, level),
+            xytext=(-6, 1) if left else (6, -2),
+            textcoords="offset points",
+            color=colour,
+            weight="bold",
+            zorder=5,
+            ha="right" if left else "left",
+            va="bottom" if left else "top",
+        )
 
 
-def _draw_latency_limit(axes: Axes, limit: float, end: float) -> None:
+def _draw_latency_limit(axes: Axes, limit: float, start: float, end: float) -> None:
     text = f"limit p90 {limit:g} ms"
-    if limit >= end:
-        axes.annotate(f"{text} →", (1, 1), xytext=(0, 6), ha="right", xycoords="axes fraction",
-                      textcoords="offset points", color=BAD)
-        return
-    axes.axvspan(limit, end, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
-    axes.axvline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6, zorder=2)
-    right = limit > 0.55 * end
-    axes.annotate(text, (limit, 1), xytext=(4 if right else -4, 6), xycoords=("data", "axes fraction"),
-                  textcoords="offset points", ha="right" if right else "left", color=BAD)
+    if limit < end:
+        axes.axvspan(max(limit, start), end, facecolor=BAD, alpha=0.12, linewidth=0, zorder=0)
+    if start < limit < end:
+        axes.axvline(limit, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6, zorder=2)
+        place, right = ("data", limit), limit * limit > start * end  # beyond the middle
+    else:
+        place, right = ("axes fraction", float(limit >= end)), limit >= end
+        text = f"{text} →" if right else f"← {text}"
+    axes.annotate(
+        text,
+        (place[1], 1),
+        xytext=(4 if right else -4, 6),
+        xycoords=(place[0], "axes fraction"),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        color=BAD,
+    )
 
 
 def accuracy_picture(entry: Mapping[str, Any]) -> str:
@@ -144,10 +207,19 @@ def _draw_interval(axes: Axes, entry: Mapping[str, Any]) -> str:
     axes.vlines(0, 0.36, 1, color=MUTED, linewidth=1.2)
     axes.annotate("no change", (0, 1), xytext=(-4, 5), textcoords="offset points", ha="right", color=MUTED)
     axes.vlines(limit, 0.36, 1, color=BAD, linestyle=(0, (4, 2)), linewidth=1.6)
-    axes.annotate(f"limit {significant(limit)}{unit}", (limit, 1), xytext=(4, 5), textcoords="offset points",
-                  color=BAD)
-    axes.errorbar(drop, 0.68, xerr=[[max(drop - low, 0)], [max(high - drop, 0)]], fmt="D", color=COMPILED,
-                  markersize=8, linewidth=4, capsize=7, capthick=2.5, zorder=3)
+    axes.annotate(f"limit {significant(limit)}{unit}", (limit, 1), xytext=(4, 5), textcoords="offset points", color=BAD)
+    axes.errorbar(
+        drop,
+        0.68,
+        xerr=[[max(drop - low, 0)], [max(high - drop, 0)]],
+        fmt="D",
+        color=COMPILED,
+        markersize=8,
+        linewidth=4,
+        capsize=7,
+        capthick=2.5,
+        zorder=3,
+    )
     text = f"drop {significant(drop)}{unit}  (95 %: {significant(low)} … {significant(high)})"
     half = 3.7 * len(text) / (WIDTH - 28) * (end - start)  # of the text, so that it stays inside
     middle = min(max((low + high) / 2, start + half), end - half)
@@ -239,8 +311,7 @@ def _decibel_scale(axes: Axes, found: Sequence[float], accuracy: Mapping[str, An
 
 
 def _above(axes: Axes, text: str) -> None:
-    axes.annotate(text, (0, 1), xytext=(-34, 10), xycoords="axes fraction", textcoords="offset points",
-                  color=MUTED)
+    axes.annotate(text, (0, 1), xytext=(-34, 10), xycoords="axes fraction", textcoords="offset points", color=MUTED)
 
 
 def _draw_candidates(axes: Axes, rows: Sequence[Mapping[str, Any]], points: Sequence[Point], chosen: str) -> None:
@@ -268,17 +339,32 @@ def _label_candidate(axes: Axes, text: str, point: Point, taken: list[Box], *, w
     (dx, dy), box = found
     taken.append(box)
     leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 5}
-    axes.annotate(text, point, xytext=(dx, dy), textcoords="offset points", ha="center", va="center", weight=weight,
-                  zorder=6, arrowprops=leader if math.hypot(max(abs(dx) - 3.7 * len(text), 0), dy) > 20 else None)
+    axes.annotate(
+        text,
+        point,
+        xytext=(dx, dy),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        weight=weight,
+        zorder=6,
+        arrowprops=leader if math.hypot(max(abs(dx) - 3.7 * len(text), 0), dy) > 20 else None,
+    )
 
 
 def _free_place(point: Point, width: float, frame: Box, taken: Sequence[Box]) -> tuple[Point, Box] | None:
     """Offset of a text's middle from *point*, and the text's box; near places first, and at best none whose leader
     crosses something else."""
     places = [(offset, _text_box(point, offset, width)) for offset in _places_around(width / 2)]
-    free = [(offset, box) for offset, box in places
-            if frame[0] < box[0] and frame[1] < box[1] and box[2] < frame[2] and box[3] < frame[3]
-            and not any(_overlap(box, other) for other in taken)]
+    free = [
+        (offset, box)
+        for offset, box in places
+        if frame[0] < box[0]
+        and frame[1] < box[1]
+        and box[2] < frame[2]
+        and box[3] < frame[3]
+        and not any(_overlap(box, other) for other in taken)
+    ]
     others = [box for box in taken if not _overlap(box, (*point, *point))]
     clear = [(offset, box) for offset, box in free if not _crosses(point, offset, others)]
     return next(iter([*clear, *free]), None)
@@ -286,9 +372,20 @@ def _free_place(point: Point, width: float, frame: Box, taken: Sequence[Box]) ->
 
 def _places_around(side: float) -> list[Point]:
     """Beside, above, below and at the corners, then the same farther out; *side* is half of the text's width."""
-    return [place for reach in (14, 26, 40, 56) for place in (
-        (reach + side, 0), (-reach - side, 0), (0, reach + 4), (0, -reach - 4),
-        (side + 4, reach), (side + 4, -reach), (-side - 4, reach), (-side - 4, -reach))]
+    return [
+        place
+        for reach in (14, 26, 40, 56)
+        for place in (
+            (reach + side, 0),
+            (-reach - side, 0),
+            (0, reach + 4),
+            (0, -reach - 4),
+            (side + 4, reach),
+            (side + 4, -reach),
+            (-side - 4, reach),
+            (-side - 4, -reach),
+        )
+    ]
 
 
 def _text_box(point: Point, offset: Point, width: float) -> Box:
@@ -323,8 +420,9 @@ def _axes(height: float, margins: tuple[float, float, float, float]) -> Axes:
     left, right, top, bottom = margins
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, facecolor="none")
     FigureCanvasSVG(figure)
-    axes = figure.add_axes((left / WIDTH, bottom / height, 1 - (left + right) / WIDTH,
-                            1 - (top + bottom) / height), facecolor="none")
+    axes = figure.add_axes(
+        (left / WIDTH, bottom / height, 1 - (left + right) / WIDTH, 1 - (top + bottom) / height), facecolor="none"
+    )
     axes.tick_params(length=3, labelsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     return axes
@@ -344,5 +442,7 @@ def _svg(axes: Axes, name: str, described: str) -> str:
     for stand_in, variable in CSS_COLOURS.items():
         body = body.replace(stand_in, f"var({variable})")
     height = round(axes.figure.get_figheight() * 72)
-    return (f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(described)}" '
-            f'xmlns:xlink="http://www.w3.org/1999/xlink">\n{body}')
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(described)}" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink">\n{body}'
+    )

@@ -42,9 +42,11 @@ def _accuracy_text(entry: dict[str, Any]) -> str:
     low, high = (value * scale for value in entry["ci95"])
     of = "" if entry["labels"] else " (agreement with the float model)"
     more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
-    return (f"{entry['metric']}{of} {entry['reference'] * scale:.4g} → {entry['candidate'] * scale:.4g}, "
-            f"drop {entry['drop'] * scale:.3g}{unit} (95 %: {low:.3g} … {high:.3g}), limit "
-            f"{entry['limit'] * scale:.3g}{unit}, {entry['samples']} samples: {entry['verdict']}{more}")
+    return (
+        f"{entry['metric']}{of} {entry['reference'] * scale:.4g} → {entry['candidate'] * scale:.4g}, "
+        f"drop {entry['drop'] * scale:.3g}{unit} (95 %: {low:.3g} … {high:.3g}), limit "
+        f"{entry['limit'] * scale:.3g}{unit}, {entry['samples']} samples: {entry['verdict']}{more}"
+    )
 
 
 def _latency_text(latency: dict[str, Any]) -> str:
@@ -55,7 +57,11 @@ def _latency_text(latency: dict[str, Any]) -> str:
     if latency["verdict"]:
         text += f"; limit p90 {latency['limit_p90_ms']:g} ms: {latency['verdict']}"
     if latency["verdict"] == "inconclusive":
-        text += f" (the same model differs from itself by {abs(latency['canary_p90_ratio'] - 1):.0%} here)"
+        low, high = latency["p90_ci95_ms"]
+        text += (
+            f" (p90 lies between {low:.3f} and {high:.3f} ms, and the same model differs from itself by "
+            f"{abs(latency['canary_p90_ratio'] - 1):.0%} on this machine)"
+        )
     return text
 
 

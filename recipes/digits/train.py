@@ -145,9 +145,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the three fusions of the digits task.")
     parser.add_argument("--data", type=Path, default=Path("build/digits/train.npz"), help="training set")
-    parser.add_argument(
-        "--only", choices=tuple(FACTORIES), action="append", help="train this one (repeatable)"
-    )
+    parser.add_argument("--only", choices=tuple(FACTORIES), action="append", help="train this one (repeatable)")
     parser.add_argument("--report", action="store_true", help="train nothing, print the table")
     parser.add_argument("--seed", type=int, default=7)
     return parser.parse_args(argv)

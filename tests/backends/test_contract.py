@@ -15,8 +15,9 @@ from edgefuse.backends import BACKENDS, Settings, load_backend
 from edgefuse.errors import ToolchainError, UsageError
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 
-SPEC = ModelSpec((TensorSpec("b", (1, 4)), TensorSpec("a", (1, 4)), TensorSpec("ids", (1, 2), "int64")),
-                 ("scaled", "same", "row"))
+SPEC = ModelSpec(
+    (TensorSpec("b", (1, 4)), TensorSpec("a", (1, 4)), TensorSpec("ids", (1, 2), "int64")), ("scaled", "same", "row")
+)
 FEED = {"a": np.arange(4, dtype=np.float32)[None], "b": np.ones((1, 4), np.float32), "ids": np.array([[1, 0]])}
 
 
@@ -30,13 +31,23 @@ def write_onnx(path: Path, batch: int | str = 1) -> Path:
     ]
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, "g",
-        [info("b", TensorProto.FLOAT, [batch, 4]), info("a", TensorProto.FLOAT, [batch, 4]),
-         info("ids", TensorProto.INT64, [1, 2])],
-        [info("scaled", TensorProto.FLOAT, [batch, 4]), info("same", TensorProto.FLOAT, [batch, 4]),
-         info("row", TensorProto.FLOAT, [1, 2, 3])],
-        [numpy_helper.from_array(np.array(2, np.float32), "two"),
-         numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(2, 3), "table")])
+        nodes,
+        "g",
+        [
+            info("b", TensorProto.FLOAT, [batch, 4]),
+            info("a", TensorProto.FLOAT, [batch, 4]),
+            info("ids", TensorProto.INT64, [1, 2]),
+        ],
+        [
+            info("scaled", TensorProto.FLOAT, [batch, 4]),
+            info("same", TensorProto.FLOAT, [batch, 4]),
+            info("row", TensorProto.FLOAT, [1, 2, 3]),
+        ],
+        [
+            numpy_helper.from_array(np.array(2, np.float32), "two"),
+            numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(2, 3), "table"),
+        ],
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
     return path
 
@@ -92,8 +103,14 @@ def test_a_closed_runner_says_so_and_closes_again(opened):
 
 
 def test_a_dynamic_dimension_takes_its_whole_range(backend, tmp_path):
-    dynamic = ModelSpec((TensorSpec("b", (DimRange(1, 3), 4)), TensorSpec("a", (DimRange(1, 3), 4)),
-                         TensorSpec("ids", (1, 2), "int64")), SPEC.outputs)
+    dynamic = ModelSpec(
+        (
+            TensorSpec("b", (DimRange(1, 3), 4)),
+            TensorSpec("a", (DimRange(1, 3), 4)),
+            TensorSpec("ids", (1, 2), "int64"),
+        ),
+        SPEC.outputs,
+    )
     backend.compile(write_onnx(tmp_path / "m.onnx", "n"), tmp_path, dynamic, Settings())
     runner = backend.open(tmp_path, dynamic, Settings())
     for size in (1, 3, 2):
@@ -128,6 +145,9 @@ def test_a_vendor_library_is_imported_in_its_backend_only(library):
         if path in allowed or path.relative_to(root).parts[0] in ("quantize", "export"):
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
-                [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            )
             assert not any(name.split(".")[0] == library for name in names), f"{path} imports {library}"

@@ -22,9 +22,7 @@ from edgefuse.export import Source
 from edgefuse.recipe import ModelSource, Recipe
 from edgefuse.spec import TensorSpec
 
-TOLERANCE = (
-    1e-4  # float32 on one CPU: torch and onnxruntime add up in different orders, and no more than that
-)
+TOLERANCE = 1e-4  # float32 on one CPU: torch and onnxruntime add up in different orders, and no more than that
 
 FACTORY = """
 from export_models import Fusion
@@ -55,9 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
     model, example = Fusion().eval(), (torch.randn(1, 3, 8, 8), torch.randn(1, 5, 6))
-    paths = {
-        kind: folder / f"{kind}.pt" for kind in ("state-dict", "module", "torchscript", "exported-program")
-    }
+    paths = {kind: folder / f"{kind}.pt" for kind in ("state-dict", "module", "torchscript", "exported-program")}
     torch.save(model.state_dict(), paths["state-dict"])
     torch.save(model, paths["module"])
     torch.jit.script(model).save(str(paths["torchscript"]))

@@ -4,7 +4,7 @@ sources."""
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Fusion(nn.Module):
         self.imu = nn.LSTM(6, 5, num_layers=2, batch_first=True)
         self.head = nn.Sequential(nn.Linear(9, 3), nn.Dropout(0.5))
 
-    def forward(self, image: Tensor, imu: Tensor) -> Dict[str, Tensor]:
+    def forward(self, image: Tensor, imu: Tensor) -> dict[str, Tensor]:
         seen = self.image(image).flatten(1)
         felt = self.imu(imu)[0][:, -1]
         return {"logits": self.head(torch.cat((seen, felt), dim=1)), "seen": seen}
@@ -49,7 +49,7 @@ class Returns(nn.Module):
 @dataclasses.dataclass
 class Answer:
     velocity: Tensor
-    pose: Tuple[Tensor, Tensor]
+    pose: tuple[Tensor, Tensor]
 
 
 class Mixed(nn.Module):
@@ -69,12 +69,12 @@ class PairwiseAdd(nn.Module):
 
 
 class TakesDict(nn.Module):
-    def forward(self, batch: Dict[str, Tensor]) -> Tensor:
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
         return batch["image"] - 2 * batch["imu"]
 
 
 class TakesList(nn.Module):
-    def forward(self, batch: List[Tensor]) -> Tensor:
+    def forward(self, batch: list[Tensor]) -> Tensor:
         return batch[0] - 2 * batch[1]
 
 
@@ -114,14 +114,14 @@ class ConstantOutput(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(3))
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x * 2, self.scale + 1
 
 
 class Echo(nn.Module):
     """Gives its input back, and one tensor twice: in ONNX each value has one name."""
 
-    def forward(self, image: Tensor) -> Dict[str, Tensor]:
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
         twice = image * 2
         return {"image": image, "a": twice, "b": twice}
 
@@ -210,7 +210,7 @@ class Attention(nn.Module):
             8, 2, 16, batch_first=True, norm_first=norm_first, activation=activation
         )
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mixed, weights = self.attention(x, x, x)
         assert weights is not None
         return self.layer(mixed), weights

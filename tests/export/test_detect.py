@@ -69,7 +69,10 @@ def write_folder(*members: str) -> Callable[[Path], None]:
 
 
 def content(data: bytes) -> Callable[[Path], None]:
-    return lambda path: None if path.write_bytes(data) else None
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    return write
 
 
 GRAPH_DEF = b"\x0a\x06\x0a\x04conv" * 3  # three NodeDefs with a name

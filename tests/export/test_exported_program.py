@@ -28,9 +28,7 @@ def save(tmp_path: Path, model: nn.Module, *example: Any, **shapes: Any) -> Path
     return path
 
 
-def test_file_describes_itself_without_a_recipe(
-    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
-) -> None:
+def test_file_describes_itself_without_a_recipe(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
     source = load_source(files["exported-program"], recipe())
     model = parity(source)
     assert source.spec.inputs == FUSION_INPUTS
@@ -87,7 +85,7 @@ def test_unbounded_length_needs_the_recipe(recipe: MakeRecipe, parity: Parity, t
         load_source(path, recipe())
     assert "[inputs.image]" in caught.value.hint
     source = load_source(path, recipe(tensor("image", 1, DimRange(1, 9))))
-    assert [spec.shape for spec in source.spec.inputs][0] == (1, DimRange(1, 9))
+    assert source.spec.inputs[0].shape == (1, DimRange(1, 9))
     parity(source, feeds=[{name: np.ones((1, n), np.float32) for name in ("image", "imu")} for n in (1, 9)])
 
 
@@ -124,9 +122,7 @@ def test_integer_bool_and_unused_inputs_stay(recipe: MakeRecipe, parity: Parity,
     parity(source)
 
 
-def test_fused_attention_of_a_frozen_model_exports(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_fused_attention_of_a_frozen_model_exports(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     model = Attention(norm_first=True, activation="gelu").eval().requires_grad_(False)
     parity(load_source(save(tmp_path, model, torch.randn(1, 6, 8)), recipe()))
 
@@ -159,23 +155,19 @@ def tampered(source: Path, target: Path, member: str, change: Callable[[bytes], 
     return target
 
 
-def test_program_that_carries_code_needs_trust(
-    files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_program_that_carries_code_needs_trust(files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path) -> None:
     path = tampered(
         files["exported-program"],
         tmp_path / "evil.pt2",
         "/model.json",
         lambda data: data.replace(b"torch.ops.aten.flatten.using_ints", b"torch.hub.load"),
     )
-    with pytest.raises(UntrustedError, match="torch.hub.load") as caught:
+    with pytest.raises(UntrustedError, match=r"torch\.hub\.load") as caught:
         load_source(path, recipe())
     assert "--trust" in caught.value.hint
 
 
-def test_program_of_another_torch_is_explained(
-    files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_program_of_another_torch_is_explained(files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path) -> None:
     path = tampered(
         files["exported-program"],
         tmp_path / "new.pt2",

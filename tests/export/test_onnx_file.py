@@ -25,9 +25,7 @@ def save(tmp_path: Path, body: str, opset: int = 17, domains: str = "", **keys: 
     return tmp_path / "model.onnx"
 
 
-def test_open_batch_becomes_one_with_a_note(
-    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
-) -> None:
+def test_open_batch_becomes_one_with_a_note(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
     source = load_source(files["onnx"], recipe())
     model = parity(source, exporter="onnx")
     assert [spec.shape for spec in source.spec.inputs] == [(1, 4), (1, 4)]
@@ -143,9 +141,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_graph_that_cannot_be_deployed_is_refused_by_name(
-    recipe: MakeRecipe, tmp_path: Path, name: str
-) -> None:
+def test_graph_that_cannot_be_deployed_is_refused_by_name(recipe: MakeRecipe, tmp_path: Path, name: str) -> None:
     body, what, hint = REFUSED[name]
     with pytest.raises(ModelError) as caught:
         load_source(save(tmp_path, body, domains=', "com.rover": 1' if name == "custom" else ""), recipe())
@@ -163,9 +159,7 @@ def test_quantized_model_is_noted_and_kept(recipe: MakeRecipe, parity: Parity, t
     assert [node.op_type for node in model.graph.node] == ["QuantizeLinear", "DequantizeLinear"]
 
 
-def test_input_that_is_also_an_output_gets_a_second_name(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_input_that_is_also_an_output_gets_a_second_name(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     path = save(tmp_path, "net (float[1,4] x) => (float[1,4] x, float[1,4] y) { y = Relu(x) }")
     source = load_source(path, recipe())
     assert source.spec.outputs == ("x_output", "y")

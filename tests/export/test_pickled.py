@@ -38,9 +38,7 @@ def test_pickle_is_refused_without_trust_and_runs_nothing(recipe: MakeRecipe, tm
     assert not (tmp_path / "went-off").exists()
 
 
-def test_trusted_module_exports_with_parity(
-    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
-) -> None:
+def test_trusted_module_exports_with_parity(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
     source = load_source(files["module"], recipe(*FUSION_INPUTS), trust=True)
     parity(source)
     assert (source.kind, source.notes) == ("module", ())
@@ -77,9 +75,7 @@ def _save_with_class(folder: Path, name: str) -> None:
         del sys.modules[name]
 
 
-def test_trusted_checkpoint_with_other_objects_is_read_through_the_factory(
-    recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_trusted_checkpoint_with_other_objects_is_read_through_the_factory(recipe: MakeRecipe, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"state_dict": Fusion().state_dict(), "folder": Path("/data")}, path)
     source = load_source(path, recipe(*FUSION_INPUTS, factory="factory.py:build"), trust=True)

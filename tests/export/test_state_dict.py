@@ -17,16 +17,12 @@ MakeRecipe = Callable[..., Recipe]
 Parity = Callable[..., onnx.ModelProto]
 
 
-def test_weights_and_factory_export_with_parity(
-    files: dict[str, Path], recipe: MakeRecipe, parity: Parity
-) -> None:
+def test_weights_and_factory_export_with_parity(files: dict[str, Path], recipe: MakeRecipe, parity: Parity) -> None:
     source = load_source(files["state-dict"], recipe(*FUSION_INPUTS, factory="factory.py:build"))
     model = parity(source)
     assert (source.kind, source.spec.outputs, source.notes) == ("state-dict", ("logits", "seen"), ())
     assert source.spec.inputs == FUSION_INPUTS
-    assert "head.0.weight" in {tensor.name for tensor in model.graph.initializer}, (
-        "weights keep the user's names"
-    )
+    assert "head.0.weight" in {tensor.name for tensor in model.graph.initializer}, "weights keep the user's names"
     assert [node.op_type for node in model.graph.node].count("LSTM") == 2
     assert not any(node.metadata_props for node in model.graph.node), "stack traces tell the author's folders"
 
@@ -65,9 +61,7 @@ def test_factory_that_does_not_work_is_explained(
         assert caught.value.where.endswith("factory.py:8"), "the user's own line"
 
 
-def test_factory_with_a_syntax_error_names_its_line(
-    files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path
-) -> None:
+def test_factory_with_a_syntax_error_names_its_line(files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("def build(:\n    pass\n")
     with pytest.raises(ModelError, match="not valid Python") as caught:
         load_source(files["state-dict"], recipe(*FUSION_INPUTS, factory="broken.py:build", folder=tmp_path))
@@ -82,9 +76,7 @@ def test_factory_may_lie_in_another_folder_and_import_its_neighbours(
     (tmp_path / "model" / "beside.py").write_text("from export_models import Fusion as Net\n")
     (tmp_path / "model" / "net.py").write_text("from beside import Net\ndef build():\n    return Net()\n")
     folder = tmp_path / "recipe"
-    source = load_source(
-        files["state-dict"], recipe(*FUSION_INPUTS, factory="../model/net.py:build", folder=folder)
-    )
+    source = load_source(files["state-dict"], recipe(*FUSION_INPUTS, factory="../model/net.py:build", folder=folder))
     assert source.spec.outputs == ("logits", "seen")
 
 
@@ -105,9 +97,7 @@ def test_mismatched_weights_give_one_error_with_names(recipe: MakeRecipe, tmp_pa
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
-def test_checkpoint_with_an_obvious_key_is_accepted_with_a_note(
-    recipe: MakeRecipe, tmp_path: Path, key: str
-) -> None:
+def test_checkpoint_with_an_obvious_key_is_accepted_with_a_note(recipe: MakeRecipe, tmp_path: Path, key: str) -> None:
     path = saved(tmp_path, {key: Fusion().state_dict(), "epoch": 3})
     source = load_source(path, recipe(*FUSION_INPUTS, factory="factory.py:build"))
     assert any(repr(key) in note for note in source.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -179,7 +180,7 @@ def test_branch_by_value_is_refused_and_not_fixed_at_the_example(load: Load, tmp
         assert "export_models.py:" in caught.value.where
         assert "torch.where" in caught.value.hint
         log = caught.value.hint.rpartition(" ")[2]
-        assert "Traceback" in open(log).read()
+        assert "Traceback" in Path(log).read_text()
 
 
 def test_shared_dynamic_batch_stays_dynamic(load: Load, parity: Parity) -> None:

@@ -72,9 +72,7 @@ def test_script_without_inputs_shows_what_to_write(files: dict[str, Path], recip
     assert "--input image:" in caught.value.hint
 
 
-def test_trace_of_convolutions_exports_with_parity(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_trace_of_convolutions_exports_with_parity(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     """A trace holds aten::_convolution, which no ONNX exporter takes from a captured graph."""
     path = save(tmp_path, Convolutions().eval(), "traced", torch.randn(1, 3, 8, 8))
     model = parity(load_source(path, recipe(tensor("x", 1, 3, 8, 8))))
@@ -82,9 +80,7 @@ def test_trace_of_convolutions_exports_with_parity(
 
 
 @pytest.mark.parametrize("way", ["scripted", "traced"])
-def test_recurrent_layers_stay_operators(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path, way: str
-) -> None:
+def test_recurrent_layers_stay_operators(recipe: MakeRecipe, parity: Parity, tmp_path: Path, way: str) -> None:
     path = save(tmp_path, Recurrent().eval(), way, torch.randn(1, 3, 4))
     model = parity(load_source(path, recipe(tensor("x", 1, 3, 4))))
     assert {"LSTM", "GRU"} <= {node.op_type for node in model.graph.node}
@@ -124,16 +120,12 @@ def test_padding_mask_of_attention_is_kept(
 
 
 @pytest.mark.parametrize("way", ["scripted", "traced"])
-def test_arithmetic_on_sizes_is_no_obstacle(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path, way: str
-) -> None:
+def test_arithmetic_on_sizes_is_no_obstacle(recipe: MakeRecipe, parity: Parity, tmp_path: Path, way: str) -> None:
     path = save(tmp_path, Reshapes().eval(), way, torch.randn(1, 6, 4))
     parity(load_source(path, recipe(tensor("x", 1, 6, 4))))
 
 
-def test_script_that_decides_by_value_keeps_both_branches(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_script_that_decides_by_value_keeps_both_branches(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     path = save(tmp_path, Branches(), "scripted")
     source = load_source(path, recipe(tensor("x", 1, 4)))
     feeds = [{"x": np.full((1, 4), sign, np.float32)} for sign in (-1, 1)]
@@ -141,9 +133,7 @@ def test_script_that_decides_by_value_keeps_both_branches(
     assert "If" in {node.op_type for node in model.graph.node}
 
 
-def test_dynamic_batch_goes_through_the_legacy_exporter(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_dynamic_batch_goes_through_the_legacy_exporter(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     path = save(tmp_path, PairwiseAdd(), "scripted")
     batch = DimRange(1, 8)
     source = load_source(path, recipe(tensor("image", batch, 4), tensor("imu", batch, 4)))
@@ -155,9 +145,7 @@ def test_dynamic_batch_that_no_exporter_takes_is_refused_with_a_cure(
     files: dict[str, Path], recipe: MakeRecipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     batch = DimRange(1, 8)
-    source = load_source(
-        files["torchscript"], recipe(tensor("image", batch, 3, 8, 8), tensor("imu", batch, 5, 6))
-    )
+    source = load_source(files["torchscript"], recipe(tensor("image", batch, 3, 8, 8), tensor("imu", batch, 5, 6)))
     with pytest.raises(ModelError, match="fixed shapes only") as caught:
         source.export(tmp_path / "out.onnx")
     assert "a number instead of the range" in caught.value.hint
@@ -169,16 +157,12 @@ def test_dynamic_batch_that_no_exporter_takes_is_refused_with_a_cure(
 def test_one_packed_argument_gets_all_inputs(
     recipe: MakeRecipe, parity: Parity, tmp_path: Path, model: nn.Module
 ) -> None:
-    source = load_source(
-        save(tmp_path, model, "scripted"), recipe(tensor("image", 1, 4), tensor("imu", 1, 4))
-    )
+    source = load_source(save(tmp_path, model, "scripted"), recipe(tensor("image", 1, 4), tensor("imu", 1, 4)))
     assert any("one parameter (batch)" in note for note in source.notes)
     parity(source)
 
 
-def test_inputs_may_come_in_another_order_than_forwards(
-    recipe: MakeRecipe, parity: Parity, tmp_path: Path
-) -> None:
+def test_inputs_may_come_in_another_order_than_forwards(recipe: MakeRecipe, parity: Parity, tmp_path: Path) -> None:
     path = save(tmp_path, PairwiseAdd(), "scripted")
     parity(load_source(path, recipe(tensor("imu", 1, 4), tensor("image", 1, 4))))
 
@@ -200,9 +184,7 @@ def test_script_in_training_mode_is_put_in_evaluation_mode(recipe: MakeRecipe, t
     [(Noisy(), "random operator rand_like"), (Remembers(), "changes its buffer 'last'")],
     ids=["random", "state"],
 )
-def test_script_without_one_answer_is_refused(
-    recipe: MakeRecipe, tmp_path: Path, model: nn.Module, what: str
-) -> None:
+def test_script_without_one_answer_is_refused(recipe: MakeRecipe, tmp_path: Path, model: nn.Module, what: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_source(save(tmp_path, model, "scripted"), recipe(tensor("x", 1, 4)))
     assert what in caught.value.what

@@ -21,9 +21,12 @@ from edgefuse.quantize.rewrite import activation_quantization, weight_quantizati
 
 def save(path, nodes, inputs, outputs, weights):
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-        [numpy_helper.from_array(value, name) for name, value in weights.items()])
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return path
@@ -52,8 +55,13 @@ def conv_net(tmp_path):
         helper.make_node("Flatten", ["r2"], ["flat"]),
         helper.make_node("Gemm", ["flat", "w3", "b3"], ["y"], name="head", transB=1),
     ]
-    weights = {"w1": random(8, 3, 3, 3), "b1": random(8), "w2": random(8, 8, 3, 3) / 4, "w3": random(5, 8 * 36) / 9,
-               "b3": random(5)}
+    weights = {
+        "w1": random(8, 3, 3, 3),
+        "b1": random(8),
+        "w2": random(8, 8, 3, 3) / 4,
+        "w3": random(5, 8 * 36) / 9,
+        "b3": random(5),
+    }
     return save(tmp_path / "net.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y"], weights)
 
 
@@ -90,8 +98,13 @@ def test_quantizing_twice_gives_the_same_bytes(conv_net, tmp_path):
 
 def test_a_shared_tensor_is_quantized_once(tmp_path):
     nodes = [helper.make_node("MatMul", ["x", w], [f"y{w}"]) for w in ("q", "k", "v")]
-    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["yq", "yk", "yv"],
-               {w: random(8, 6 + i) for i, w in enumerate("qkv")})
+    net = save(
+        tmp_path / "n.onnx",
+        nodes,
+        {"x": (TensorProto.FLOAT, [1, 4, 8])},
+        ["yq", "yk", "yv"],
+        {w: random(8, 6 + i) for i, w in enumerate("qkv")},
+    )
     quantize_int8(net, tmp_path / "q.onnx", [{"x": random(1, 4, 8)}])
     assert sum(n.op_type == "QuantizeLinear" for n in onnx.load(tmp_path / "q.onnx").graph.node) == 1
 
@@ -114,14 +127,22 @@ def test_a_mask_of_minus_infinity_gets_no_range_and_its_reader_stays_float(tmp_p
         helper.make_node("MatMul", ["x", "w2"], ["z"]),
     ]
     mask = np.array([[0, 0, -np.inf, 0]], np.float32)
-    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y", "z"],
-               {"mask": mask, "w": random(4, 3), "w2": random(4, 5)})
+    net = save(
+        tmp_path / "n.onnx",
+        nodes,
+        {"x": (TensorProto.FLOAT, [1, 4])},
+        ["y", "z"],
+        {"mask": mask, "w": random(4, 3), "w2": random(4, 5)},
+    )
     counts = quantize_int8(net, tmp_path / "q.onnx", [{"x": random(1, 4)}])
     assert (counts.int8, counts.eligible) == (1, 2)
 
 
 def test_one_weight_read_along_two_axes_gets_two_scales(tmp_path):
-    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transB=0), helper.make_node("Gemm", ["x", "w"], ["z"], transB=1)]
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["y"], transB=0),
+        helper.make_node("Gemm", ["x", "w"], ["z"], transB=1),
+    ]
     net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 6])}, ["y", "z"], {"w": random(6, 6)})
     feed = {"x": random(1, 6)}
     quantize_int8(net, tmp_path / "q.onnx", [feed])

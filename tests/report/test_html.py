@@ -73,13 +73,14 @@ def test_ids_are_unique_and_every_reference_is_met(kind: str, request: pytest.Fi
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_colours_come_from_the_page_so_that_dark_mode_reaches_the_pictures(
-        kind: str, request: pytest.FixtureRequest) -> None:
+    kind: str, request: pytest.FixtureRequest
+) -> None:
     text = render(request.getfixturevalue(kind))
     figures = "".join(re.findall(r"<figure>.*?</figure>", text, re.DOTALL))
     assert figures and not re.findall(r"#[0-9a-fA-F]{6}\b(?=[;\"])", figures)
     used, defined = set(re.findall(r"var\((--\w+)\)", text)), set(re.findall(r"(--\w+):", text))
     assert used <= defined
-    dark = text[text.index("prefers-color-scheme: dark"):]
+    dark = text[text.index("prefers-color-scheme: dark") :]
     assert used - {"--font"} <= set(re.findall(r"(--\w+):", dark))
 
 
@@ -91,8 +92,22 @@ def test_same_report_gives_the_same_page(report: dict[str, Any], tmp_path: Path)
 
 def test_page_holds_the_figures_and_names(report: dict[str, Any]) -> None:
     text = Page(render(report)).text
-    for expected in ("digits", "host", "97.66 %", "0.977 pt", "133.8 dB", "int8+bf16, chosen", "1×1×8×8", "microphone",
-                     "30 Hz", "256 calibrate, 941 are held out", "Float reference", "AMD EPYC", "2.48 MB", "logits"):
+    for expected in (
+        "digits",
+        "host",
+        "97.66 %",
+        "0.977 pt",
+        "133.8 dB",
+        "int8+bf16, chosen",
+        "1×1×8×8",
+        "microphone",
+        "30 Hz",
+        "256 calibrate, 941 are held out",
+        "Float reference",
+        "AMD EPYC",
+        "2.48 MB",
+        "logits",
+    ):
         assert expected in text, expected
 
 
@@ -112,8 +127,12 @@ def test_user_supplied_names_are_escaped(report: dict[str, Any]) -> None:
 def test_what_was_not_measured_is_said_with_its_reason(failed: dict[str, Any]) -> None:
     failed["fidelity"][0]["sqnr_centered_db"] = None
     text = Page(render(failed)).text
-    for reason in ("the bundle holds no float graph", "no float latency", "needs 662 runs, had 64",
-                   "needs several samples of one shape"):
+    for reason in (
+        "the bundle holds no float graph",
+        "no float latency",
+        "needs 662 runs, had 64",
+        "needs several samples of one shape",
+    ):
         assert f"not measured: {reason}" in text
 
 
@@ -139,21 +158,27 @@ def test_nonfinite_outputs_are_pointed_out(report: dict[str, Any]) -> None:
 
 
 def test_why_names_what_decided(report: dict[str, Any], unlabelled: dict[str, Any]) -> None:
-    assert why(unlabelled) == ("Accuracy holds: the worst output has 37.1 dB SQNR, above the floor of 30 dB; latency "
-                               "holds: p90 is 2.63 ms, within the limit of 20 ms.")
+    assert why(unlabelled) == (
+        "Accuracy holds: the worst output has 37.1 dB SQNR, above the floor of 30 dB; latency "
+        "holds: p90 is 2.63 ms, within the limit of 20 ms."
+    )
     report["verdict"] = report["latency"]["verdict"] = "fail"
     report["latency"]["limit_p90_ms"] = 1.0
     assert why(report) == "Latency fails: p90 is 2.63 ms, over the limit of 1 ms."
 
 
 def test_why_of_a_failure_names_the_arrow(failed: dict[str, Any]) -> None:
-    assert why(failed) == ("The arrow ONNX → INT8 ONNX (quantize) fails at 3.1 dB SQNR; accuracy fails: top1 drops by "
-                           "at least 28.0 pt (95 % sure), and 0.977 pt is allowed.")
+    assert why(failed) == (
+        "The arrow ONNX → INT8 ONNX (quantize) fails at 3.1 dB SQNR; accuracy fails: top1 drops by "
+        "at least 28.0 pt (95 % sure), and 0.977 pt is allowed."
+    )
 
 
 def test_why_of_an_open_verdict_says_what_would_settle_it(undecided: dict[str, Any]) -> None:
-    assert why(undecided) == ("Accuracy is open: 941 samples cannot tell whether top1 drops by more than the 0.0977 pt "
-                              "that is allowed; about 4,383 more would settle it.")
+    assert why(undecided) == (
+        "Accuracy is open: 941 samples cannot tell whether top1 drops by more than the 0.0977 pt "
+        "that is allowed; about 4,383 more would settle it."
+    )
 
 
 def test_why_of_an_open_latency_gives_the_interval_with_the_noise(report: dict[str, Any]) -> None:
@@ -166,8 +191,12 @@ def test_straight_line_has_a_box_for_each_model_and_a_gate_for_each_arrow(report
     stages = straight_line(report)
     assert [stage.name for stage in stages] == ["float model", "ONNX", "INT8 ONNX", "compiled int8+bf16"]
     assert [stage.gate and stage.gate["name"] for stage in stages] == [None, "export", "quantize", "compile"]
-    assert [stage.detail for stage in stages] == ["state-dict", "by torch-dynamo", "Q/DQ in the graph",
-                                                  "openvino 2026.4.1"]
+    assert [stage.detail for stage in stages] == [
+        "state-dict",
+        "by torch-dynamo",
+        "Q/DQ in the graph",
+        "openvino 2026.4.1",
+    ]
 
 
 def test_headline_carries_the_verdict_only_where_there_is_a_limit(report: dict[str, Any]) -> None:

@@ -26,28 +26,64 @@ def texts(svg: str | None) -> list[str]:
     return [item.text or "" for item in ElementTree.fromstring(svg).iter() if item.tag.endswith("text")]
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0, "0"), (0.97, "0.970"), (12.345, "12.3"), (1234.5, "1234"), (-0.301, "−0.301"), (0.00012345, "0.000123"),
-    (1.234e-7, "1.23e−07"), (-5e12, "−5.00e+12"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.97, "0.970"),
+        (12.345, "12.3"),
+        (1234.5, "1234"),
+        (-0.301, "−0.301"),
+        (0.00012345, "0.000123"),
+        (1.234e-7, "1.23e−07"),
+        (-5e12, "−5.00e+12"),
+    ],
+)
 def test_significant_digits(value: float, text: str) -> None:
     assert significant(value) == text
 
 
 def test_decibels_at_the_ends_of_the_scale_are_words() -> None:
     assert [decibels_text(value) for value in (300.0, 37.16, -2.0, -300.0)] == [
-        "identical", "37.2 dB", "−2.0 dB", "no signal left"]
+        "identical",
+        "37.2 dB",
+        "−2.0 dB",
+        "no signal left",
+    ]
 
 
 def test_latency_marks_the_percentiles_of_both_models_and_the_limit(report: dict[str, Any]) -> None:
     found = texts(latency_picture(report["latency"]))
     assert {"0.500", "0.441", "2.66", "2.63", "p50", "p90", "p99", "float", "compiled"} <= set(found)
-    assert "limit p90 20 ms →" in found  # far beyond the curves: only its direction
+    assert "limit p90 20 ms" in found
 
 
-def test_latency_draws_the_limit_where_it_lies_among_the_curves(report: dict[str, Any]) -> None:
-    report["latency"]["limit_p90_ms"] = 3.0
-    assert "limit p90 3 ms" in texts(latency_picture(report["latency"]))
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (0.001, "← limit p90 0.001 ms"),
+        (0.2, "limit p90 0.2 ms"),
+        (3.0, "limit p90 3 ms"),
+        (9.0, "limit p90 9 ms"),
+        (50.0, "limit p90 50 ms →"),
+    ],
+)
+def test_latency_draws_the_limit_where_it_lies_and_points_to_one_that_is_far_away(
+    report: dict[str, Any], limit: float, text: str
+) -> None:
+    report["latency"]["limit_p90_ms"] = limit
+    assert text in texts(latency_picture(report["latency"]))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])
+def test_latency_of_any_size_has_at_least_three_ticks(report: dict[str, Any], factor: float) -> None:
+    arm = report["latency"]["compiled"]
+    arm["quantiles_ms"] = [factor * (1 + index / 1000) for index in range(101)]
+    arm |= {f"p{level}_ms": arm["quantiles_ms"][level] for level in (50, 90, 99)}
+    report["latency"] |= {"float": None, "limit_p90_ms": None, "p90_ci95_ms": [arm["p90_ms"]] * 2}
+    labels = {"p50", "p90", "p99", "0 %", "compiled", *(significant(arm[f"p{level}_ms"]) for level in (50, 90, 99))}
+    ticks = [text for text in texts(latency_picture(report["latency"])) if text not in labels]
+    assert len(ticks) >= 4  # three and the axis's name
 
 
 def test_latency_without_float_p99_or_limit_is_still_drawn(failed: dict[str, Any]) -> None:

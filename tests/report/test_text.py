@@ -17,8 +17,9 @@ def row(report: dict[str, Any], name: str) -> str:
 def test_summary_of_a_passing_report(report: dict[str, Any]) -> None:
     assert [name for name, _ in summary_rows(report)] == ["plan", "accuracy", "latency"]
     assert row(report, "plan").endswith("1.39x float; 2 threads")
-    assert row(report, "accuracy") == ("top1 97.66 → 97.66, drop 0 pt (95 %: -0.407 … 0.407), limit 0.977 pt, "
-                                       "941 samples: pass")
+    assert row(report, "accuracy") == (
+        "top1 97.66 → 97.66, drop 0 pt (95 %: -0.407 … 0.407), limit 0.977 pt, 941 samples: pass"
+    )
     assert "float p50 0.500 ms (1.13x); limit p90 20 ms: pass" in row(report, "latency")
 
 
@@ -55,8 +56,9 @@ def test_report_of_a_check_has_no_plan(report: dict[str, Any]) -> None:
     assert [name for name, _ in summary_rows(kept)] == ["accuracy", "latency"]
 
 
-def test_verdict_is_printed_first_and_the_bundle_last(report: dict[str, Any],
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
+def test_verdict_is_printed_first_and_the_bundle_last(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     print_report(report, Path("rover.edgefuse"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["verdict", "PASS"]
