@@ -7,13 +7,13 @@ same code judges a bundle at the workstation and on the robot. Numpy only.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from edgefuse.backends import Runner
-from edgefuse.errors import CalibrationError, RecipeError
+from edgefuse.errors import CalibrationError, ModelError, RecipeError
 from edgefuse.fidelity import Fidelity, worst_db
 from edgefuse.golden import GoldenSample
 from edgefuse.latency import Latency, canary_ratio, judge_p90
@@ -51,7 +51,18 @@ class Comparison:
 
     @property
     def worst_sqnr_db(self) -> float:
+        """Plain or mean-free, whichever is lower."""
         return worst_db(self.fidelities.values())
+
+    @property
+    def sqnr_db(self) -> float:
+        """Plain, of the worst output."""
+        return min(item.sqnr_db for item in self.fidelities.values())
+
+    @property
+    def nonfinite(self) -> int:
+        """How many elements are finite in one model and NaN or infinite in the other."""
+        return sum(item.nonfinite_mismatches for item in self.fidelities.values())
 
 
 def make_judge(accuracy: Accuracy, metric: Metric | None, outputs: tuple[str, ...]) -> Judge:
@@ -109,17 +120,44 @@ def _score(judge: Judge, sample: GoldenSample, outputs: Mapping[str, Array]) -> 
         ) from error
 
 
+def check_labels(samples: Iterable[GoldenSample], judge: Judge) -> None:
+    """Score the float model, before any vendor's tool is started: a metric that cannot be computed, or labels that
+    fit nothing, are the user's to mend."""
+    if judge.metric is None:
+        return
+    scores = np.array([_score(judge, sample, sample.reference) for sample in samples])
+    if not np.isfinite(scores).all():
+        raise CalibrationError(
+            f"the metric {judge.metric.name!r} of the float model is not finite for held-out sample "
+            f"{int(np.argmin(np.isfinite(scores)))}",
+            hint="Check that sample's label, or the metric.",
+        )
+    if judge.metric.binary and not scores.any():
+        raise CalibrationError(
+            f"the float model scores 0 in {judge.metric.name!r} on all {len(scores)} held-out samples",
+            where=f"label {judge.accuracy.label!r}, output {judge.output!r}",
+            hint="Do the labels fit this output, and the weights this model?",
+        )
+
+
 def judge_accuracy(comparison: Comparison, pair: tuple[str, str], judge: Judge) -> dict[str, Any]:
     """The ``accuracy`` entry of the report: non-inferiority in the metric, or the SQNR floor where there is none."""
     if judge.metric is None:
         return _judge_sqnr(comparison, judge)
-    earlier, later = (np.array(comparison.scores[name]) for name in pair)
+    scores = np.array([comparison.scores[name] for name in pair])
+    kept = np.isfinite(scores).all(axis=0)
+    if not kept.any():
+        raise ModelError(f"every answer of the {pair[1]} model is NaN or infinite", hint="Try another --precision.")
+    earlier, later = scores[:, kept]
     limit = judge.accuracy.max_drop.absolute(float(earlier.mean()))
-    groups = np.array(comparison.groups, np.int64) if comparison.groups else None
-    binary = judge.metric.binary and bool(np.isin(np.concatenate([earlier, later]), (0.0, 1.0)).all())
+    groups = np.array(comparison.groups, np.int64)[kept] if comparison.groups else None
+    binary = judge.metric.binary and bool(np.isin(scores[:, kept], (0.0, 1.0)).all())
     found = compare_scores(
         earlier, later, limit, higher_is_better=judge.metric.higher_is_better, binary=binary, groups=groups
     )
+    if comparison.nonfinite:  # whatever the metric says of the other samples
+        method = f"failed: {comparison.nonfinite} output elements became NaN or infinite"
+        found = replace(found, verdict=Verdict.FAIL, more_samples=None, method=method)
     return _accuracy_json(found, judge)
 
 
@@ -166,9 +204,7 @@ def _judge_sqnr(comparison: Comparison, judge: Judge) -> dict[str, Any]:
 
 def judge_parity(comparison: Comparison, minimum_db: float = EXPORT_MIN_SQNR_DB) -> Verdict:
     """Float against float: the worst output's SQNR must show nothing but rounding."""
-    plain = min(item.sqnr_db for item in comparison.fidelities.values())
-    mismatches = any(item.nonfinite_mismatches for item in comparison.fidelities.values())
-    return Verdict.PASS if plain >= minimum_db and not mismatches else Verdict.FAIL
+    return Verdict.PASS if comparison.sqnr_db >= minimum_db and not comparison.nonfinite else Verdict.FAIL
 
 
 def latency_json(found: Mapping[str, Latency], limit_ms: float | None) -> dict[str, Any]:

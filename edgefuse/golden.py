@@ -1,7 +1,8 @@
-"""``golden.npz``: the held-out samples with the float model's outputs, so that accuracy can be checked without torch.
+"""``golden.npz``: the held-out samples with the float model's outputs, so that accuracy can be checked
+without torch.
 
-Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, ``label`` and ``group`` where there are any.
-Numpy only.
+Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and where the set has them ``label`` and
+``group``. Numpy only.
 """
 
 from __future__ import annotations

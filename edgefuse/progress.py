@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -31,6 +32,9 @@ class Steps:
 
     quiet: bool = False
     done: list[Step] = field(default_factory=list)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"name": step.name, "seconds": step.seconds} for step in self.done]
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:

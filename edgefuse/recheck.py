@@ -55,7 +55,7 @@ def check_bundle(
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in comparison.fidelities.values()],
         "latency": latency,
-        "stages": [{"name": step.name, "seconds": step.seconds} for step in steps.done],
+        "stages": steps.to_json(),
         "environment": environment(),
     }
 

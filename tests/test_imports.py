@@ -24,7 +24,7 @@ WORKSTATION_FILES = (
     "report/html",
     "report/pictures",
     "report/text",
-    "compile.py",
+    "compile/",
     "pytest_plugin",
     "pytest/",
     "__main__.py",
@@ -129,13 +129,3 @@ def test_arrows_point_down(path: Path) -> None:
         assert not any(name == module or name.startswith(f"{module}.") for module in upward - {"edgefuse.__main__"}), (
             f"{path.name} imports {name}, which lies above it"
         )
-
-
-@pytest.mark.parametrize("vendor", ["openvino", "onnxruntime", "tensorrt"])
-def test_a_vendors_library_is_imported_in_the_one_file_that_wraps_it(vendor: str) -> None:
-    found = {
-        path.relative_to(PACKAGE).as_posix()
-        for path in device_files()
-        if vendor in {name.partition(".")[0] for name in imports(path)}
-    }
-    assert found <= {f"backends/{vendor}.py"}

@@ -177,12 +177,13 @@ def test_a_full_disk_is_one_clear_error(start: Compile, place: Path, size: str) 
     assert list((place / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("size", ["16k", "40k"])
-def test_a_full_temporary_folder_is_one_clear_error(start: Compile, place: Path, size: str) -> None:
-    with mounted(place / "full", f"size={size}") as disk:
-        check_refused(start(place / "out" / "x.edgefuse", "-q", scratch=disk), 5, "No space left on device")
+def test_large_files_go_beside_the_bundle_and_not_into_a_small_temporary_folder(start: Compile, place: Path) -> None:
+    """A robot's /tmp is often a few megabytes of memory; here 40 kB, with a bundle of about 200 kB."""
+    with mounted(place / "full", "size=40k") as disk:
+        process = start(place / "out" / "x.edgefuse", "-q", scratch=disk)
+        assert process.wait() == 0
         assert list(disk.iterdir()) == []
-    assert list((place / "out").iterdir()) == []
+    assert [path.name for path in (place / "out").iterdir()] == ["x.edgefuse"]
 
 
 def test_a_file_that_may_not_grow_is_one_clear_error(start: Compile, place: Path) -> None:
@@ -227,7 +228,7 @@ def test_bundles_that_are_put_in_place_at_once_replace_each_other(place: Path) -
     """The last step alone, many times: eight processes, one place."""
     code = f"""if True:
         from pathlib import Path
-        from edgefuse.bundle import new_bundle, write_manifest
+        from edgefuse.bundle_writer import new_bundle, write_manifest
         for _ in range(60):
             with new_bundle(Path({str(place / "out" / "x.edgefuse")!r})) as folder:
                 (folder / "model.onnx").write_text("x")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import edgefuse
-from edgefuse.bundle import open_bundle, pack
+from edgefuse.bundle import open_bundle
+from edgefuse.bundle_writer import pack
 from edgefuse.errors import FeedError, ToolchainError
 from edgefuse.golden import read_golden
 

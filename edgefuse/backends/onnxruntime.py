@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the only file of the device side that imports ``onnxruntime``.
+"""ONNX Runtime on the CPU: the only file that imports ``onnxruntime``.
 
 Runs the float ONNX graph and the quantized one (emulated: Q and DQ as written, not fused) for the gates, and is a
 backend of its own. The artifact is the ONNX file.
@@ -6,6 +6,7 @@ backend of its own. The artifact is the ONNX file.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from edgefuse.backends import Runner, Settings
 from edgefuse.errors import MissingToolError, ToolchainError
 from edgefuse.spec import Array, Feed, ModelSpec
 
+# onnxruntime 1.32 carries a telemetry client; nothing that EdgeFuse runs may call home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 try:
     import onnxruntime as ort
     from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
@@ -27,6 +30,13 @@ ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     *(value for value in vars(ort_errors).values() if isinstance(value, type) and issubclass(value, Exception)),
 )
+
+
+LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 
 
 def version() -> str:
@@ -53,15 +63,26 @@ def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
 
 def open_graph(onnx_path: Path, spec: ModelSpec, threads: int = 1, emulate: bool = False) -> Runner:
     """Run an ONNX file as it is; with *emulate*, Q/DQ pairs are computed as written instead of fused into INT8
-    kernels, whose results differ from every other toolchain's (``session.disable_quant_qdq``)."""
+    kernels, whose results differ from every other toolchain's."""
+    with _translated("loading the graph"):
+        session = open_session(str(onnx_path), threads=threads, emulate=emulate)
+    return _OrtRunner(session, spec)
+
+
+def open_session(
+    model: str | bytes, *, optimize: str = "all", threads: int = 1, emulate: bool = False
+) -> ort.InferenceSession:
+    """The library's session for a file or a serialized model, raising the library's own errors.
+
+    *optimize*: "all", "basic" (keeps every tensor between operators), or "none" (the graph as it is written).
+    """
     options = ort.SessionOptions()
+    options.graph_optimization_level = LEVELS[optimize]
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     if emulate:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-    with _translated("loading the graph"):
-        session = ort.InferenceSession(str(onnx_path), options, providers=["CPUExecutionProvider"])
-    return _OrtRunner(session, spec)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

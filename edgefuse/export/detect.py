@@ -59,11 +59,15 @@ def detect_kind(path: Path) -> str:
         raise _folder_error(path)
     try:
         with path.open("rb") as file:
+            if not file.seekable():
+                raise ModelError(
+                    "is a pipe, which can be read only once", where=str(path), hint="Save it to a file first."
+                )
             return _detect(file, path)
     except FileNotFoundError:
         raise ModelError("there is no such file", where=str(path), hint=_siblings(path)) from None
     except OSError as error:
-        raise ModelError(f"cannot read the file: {error.strerror}", where=str(path)) from None
+        raise ModelError(f"cannot read the file: {error.strerror or error}", where=str(path)) from None
 
 
 def _detect(file: BinaryIO, path: Path) -> str:

@@ -62,7 +62,7 @@ def _import(path: Path) -> ModuleType:
         raise ModelError(
             f"the factory's file is not valid Python: {error.msg}", where=f"{error.filename}:{error.lineno}"
         ) from None
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything, or try to exit
         raise _failed("importing the factory's file failed", error, path) from error
     return module
 
@@ -78,11 +78,11 @@ def _function(module: ModuleType, name: str, path: Path) -> Callable[[], Any]:
 def _call(function: Callable[[], Any], path: Path) -> Any:
     try:
         return function()
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # as above
         raise _failed("the factory failed", error, path) from error
 
 
-def _failed(what: str, error: Exception, path: Path) -> ModelError:
+def _failed(what: str, error: BaseException, path: Path) -> ModelError:
     hint = "The factory is called without arguments." if isinstance(error, TypeError) else ""
     if isinstance(error, ModuleNotFoundError):
         hint = f"Install {error.name!r}, or put its folder beside {path.name}."

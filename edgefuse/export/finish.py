@@ -4,12 +4,13 @@ inside."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
+from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import one_sentence
 from edgefuse.export.fold import fold_constants
@@ -49,13 +50,10 @@ def write(model: ir.Model, path: Path) -> None:
         raise ModelError(f"the exported graph is not valid ONNX: {one_sentence(error)}", where=str(path)) from error
 
 
-def open_in_onnxruntime(path: Path) -> ort.InferenceSession:
+def open_in_onnxruntime(path: Path) -> Any:
     """The graph as it is written. onnx's checker alone lets the legacy exporter's loops with a float counter
     pass (torch 2.13)."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return open_session(str(path), optimize="none")
 
 
 def rename(graph: ir.Graph, spec: ModelSpec) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 from onnx_ir.passes import common as passes
 
+from edgefuse.backends.onnxruntime import open_session
 from edgefuse.spec import Array
 
 MAX_GROWTH_BYTES = 1 << 20
@@ -90,11 +90,8 @@ def _is_read_by_others(value: ir.Value, values: dict[ir.Value, None]) -> bool:
 def _evaluate(model: ir.Model, wanted: list[ir.Value]) -> list[Array]:
     """The values, computed by onnxruntime from a model of the constant nodes alone."""
     part = ir.Model(ir.convenience.extract(model.graph, [], wanted), ir_version=model.ir_version)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # its folder would do it all again
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    proto = ir.to_proto(part).SerializeToString()
-    session = ort.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
+    # Optimized, its own folder would do it all again.
+    session = open_session(ir.to_proto(part).SerializeToString(), optimize="none")
     return list(session.run([value.name for value in wanted], {}))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx import ModelProto, ValueInfoProto, external_data_helper, helper, version_converter
+from onnx import ModelProto, ValueInfoProto, defs, external_data_helper, helper, version_converter
 from onnx_ir.passes import common as passes
 
 from edgefuse.errors import ModelError
@@ -79,9 +79,12 @@ def _check_external(model: ModelProto, path: Path) -> None:
 
 def _raise_opset(model: ModelProto, where: str) -> tuple[ModelProto, tuple[str, ...]]:
     opset = opset_of(model)
+    hint = f"Export it again with opset 18 (at least {WANTED_OPSET})."
+    if opset > defs.onnx_opset_version():
+        newest = f"onnx {onnx.__version__} knows opsets up to {defs.onnx_opset_version()}"
+        raise ModelError(f"the model uses opset {opset}; {newest}", where=where, hint=hint)
     if opset >= WANTED_OPSET:
         return model, ()
-    hint = f"Export it again with opset 18 (at least {WANTED_OPSET})."
     if opset < OLDEST_OPSET:
         raise ModelError(f"the model uses opset {opset}; expected at least {OLDEST_OPSET}", where=where, hint=hint)
     try:

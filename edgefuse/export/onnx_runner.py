@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import onnxruntime as ort
 from onnx import ModelProto
 
+from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import one_sentence
 from edgefuse.export.examples import example_array
@@ -15,12 +15,9 @@ class OnnxRunner:
     """The float reference: onnxruntime on the CPU, its graph rewritten as little as it can be."""
 
     def __init__(self, model: ModelProto, spec: ModelSpec, where: str) -> None:
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.log_severity_level = 4
         self._spec, self._where = spec, where
         try:
-            self._session = ort.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+            self._session = open_session(model.SerializeToString(), optimize="basic")
         except Exception as error:  # onnxruntime's exceptions share no public base but Exception
             raise ModelError(f"onnxruntime cannot load the model: {one_sentence(error)}", where=where) from error
 

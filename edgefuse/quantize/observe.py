@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
+from edgefuse.backends.onnxruntime import open_session
 from edgefuse.spec import Feed
 
 
@@ -45,13 +46,9 @@ def _widen(ranges: dict[str, Range], name: str, array: np.ndarray) -> None:
     ranges[name] = Range(min(low, known.low), max(high, known.high)) if known else Range(low, high)
 
 
-def _session_with_outputs(model: onnx.ModelProto, tensors: list[str]) -> ort.InferenceSession:
+def _session_with_outputs(model: onnx.ModelProto, tensors: list[str]) -> Any:
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     present = {value.name for value in [*observed.graph.output, *observed.graph.input]}
     observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in present)
-    options = ort.SessionOptions()
-    # Fused operators would hide the tensors between them.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return open_session(observed.SerializeToString(), optimize="basic")

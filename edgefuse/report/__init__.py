@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,55 +21,60 @@ def overall_verdict(gates: list[dict[str, Any]], accuracy: dict[str, Any], laten
     return combine([*deciding, *(verdict for verdict in arrows if verdict is Verdict.FAIL)])
 
 
-def make_report(
-    *,
-    request_name: str,
-    target: Device,
-    backend_version: str,
-    source: str,
-    exporter: str,
-    notes: tuple[str, ...],
-    spec: ModelSpec,
-    choice: dict[str, Any],
-    threads: int,
-    gates: list[dict[str, Any]],
-    accuracy: dict[str, Any],
-    fidelity: list[dict[str, Any]],
-    latency: dict[str, Any],
-    folder: Path,
-    split: dict[str, Any],
-    stages: list[dict[str, Any]],
-    environment: dict[str, Any],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Findings:
+    """What one compilation found out, in the words of the report."""
+
+    name: str
+    target: Device
+    backend_version: str
+    source: str
+    exporter: str
+    notes: tuple[str, ...]
+    spec: ModelSpec
+    precision: str
+    reason: str
+    candidates: list[dict[str, Any]]
+    threads: int
+    gates: list[dict[str, Any]]
+    accuracy: dict[str, Any]
+    fidelity: list[dict[str, Any]]
+    latency: dict[str, Any]
+    split: dict[str, Any]
+    stages: list[dict[str, Any]]
+    environment: dict[str, Any]
+
+
+def make_report(found: Findings, folder: Path) -> dict[str, Any]:
     """The report as plain JSON values; *folder* is weighed for ``size_bytes``."""
-    streams = sorted({tensor.stream for tensor in spec.inputs})
+    precision, spec = found.precision, found.spec
     part = {
         "name": "whole",
-        "streams": streams,
-        "precision": choice["precision"],
-        "latency_p50_ms": latency["compiled"]["p50_ms"],
+        "streams": sorted({tensor.stream for tensor in spec.inputs}),
+        "precision": precision,
+        "latency_p50_ms": found.latency["compiled"]["p50_ms"],
     }
     return {
         "format": FORMAT,
-        "verdict": overall_verdict(gates, accuracy, latency).value,
-        "name": request_name,
-        "target": target.name,
-        "backend": {"name": target.backend, "version": backend_version},
-        "model": {"source": source, "exporter": exporter, "notes": list(notes), **spec.to_json()},
+        "verdict": overall_verdict(found.gates, found.accuracy, found.latency).value,
+        "name": found.name,
+        "target": found.target.name,
+        "backend": {"name": found.target.backend, "version": found.backend_version},
+        "model": {"source": found.source, "exporter": found.exporter, "notes": list(found.notes), **spec.to_json()},
         "plan": {
-            "precision": choice["precision"],
-            "threads": threads,
+            "precision": precision,
+            "threads": found.threads,
             "split": False,
             "parts": [part],
-            "reason": choice["reason"],
-            "candidates": choice["candidates"],
+            "reason": found.reason,
+            "candidates": found.candidates,
         },
-        "gates": gates,
-        "accuracy": [accuracy],
-        "fidelity": fidelity,
-        "latency": latency,
+        "gates": found.gates,
+        "accuracy": [found.accuracy],
+        "fidelity": found.fidelity,
+        "latency": found.latency,
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
-        "calibration": split,
-        "stages": stages,
-        "environment": environment,
+        "calibration": found.split,
+        "stages": found.stages,
+        "environment": found.environment,
     }

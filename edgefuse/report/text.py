@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
@@ -19,10 +20,10 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
     table.add_column()
     table.add_row("verdict", f"[{STYLES[report['verdict']]}]{report['verdict'].upper()}[/]")
     for name, text in summary_rows(report):
-        table.add_row(name, text)
+        table.add_row(name, escape(text))
     if bundle is not None:
-        table.add_row("bundle", f"{bundle}  ({report['size_bytes'] / 1e6:.1f} MB)")
-        table.add_row("report", str(bundle / "report.html"))
+        table.add_row("bundle", f"{escape(str(bundle))}  ({report['size_bytes'] / 1e6:.1f} MB)")
+        table.add_row("report", escape(str(bundle / "report.html")))
     console.print(table)
 
 

@@ -60,47 +60,54 @@ def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list
     return list(dict.fromkeys([FLOAT, asked]))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """``candidates``: one row per precision with ``drop``, ``sqnr_db``, ``p50_ms``, ``p90_ms``, ``passes``, or with
+    ``failed``, the reason; empty where nothing was searched."""
+
+    precision: str
+    reason: str
+    candidates: tuple[dict[str, Any], ...]
+
+
 def choose(
     candidates: Mapping[str, Runner], failed: Mapping[str, str], search: Path, judge: Judge, feeds: Sequence[Feed]
-) -> dict[str, Any]:
-    """The fastest candidate whose drop on the search samples is within the limit, and why; of equally fast ones the
-    most accurate.
+) -> Choice:
+    """The fastest candidate whose drop on the search samples is within the limit; of equally fast ones the most
+    accurate. One that fails is recorded with its reason and the search goes on; float is always there."""
+    rows, broken = {}, dict(failed)
+    for name, runner in candidates.items():
+        try:
+            rows[name] = _judge_candidate(name, runner, search, judge)
+        except EdgeFuseError as error:
+            if name == FLOAT:
+                raise
+            broken[name] = f"{type(error).__name__}: {error.what}"
+    latencies = measure({name: candidates[name] for name in rows}, feeds, budget_s=3.0, max_runs=400)
+    for name, row in rows.items():
+        row |= {"p50_ms": latencies[name].percentile(50), "p90_ms": latencies[name].percentile(90)}
+    best = _best(list(rows.values()))
+    others = [{"precision": name, "passes": False, "failed": reason} for name, reason in broken.items()]
+    return Choice(best["precision"], _reason(best, len(rows)), (*rows.values(), *others))
 
-    Returns ``precision``, ``reason`` and ``candidates`` (each with ``drop`` or ``sqnr_db``, ``p50_ms``, ``passes``).
-    """
-    pairs = [(REFERENCE, name) for name in candidates]
-    found = compare_stages(read_golden(search), candidates, judge, pairs)
-    latencies = measure(candidates, feeds, budget_s=3.0, max_runs=400)
-    rows = []
-    for name in candidates:
-        entry = judge_accuracy(found[REFERENCE, name], (REFERENCE, name), judge)
-        sqnr_db = min(item.sqnr_db for item in found[REFERENCE, name].fidelities.values())
-        within = entry["candidate"] >= entry["limit"] if judge.metric is None else entry["drop"] <= entry["limit"]
-        rows.append(
-            {
-                "precision": name,
-                "drop": entry["drop"],
-                "sqnr_db": sqnr_db,
-                "passes": bool(within),
-                "p50_ms": latencies[name].percentile(50),
-                "p90_ms": latencies[name].percentile(90),
-            }
-        )
-    rows += [{"precision": name, "passes": False, "failed": reason} for name, reason in failed.items()]
+
+def _judge_candidate(name: str, runner: Runner, search: Path, judge: Judge) -> dict[str, Any]:
+    pair = (REFERENCE, name)
+    comparison = compare_stages(read_golden(search), {name: runner}, judge, [pair])[pair]
+    entry = judge_accuracy(comparison, pair, judge)
+    within = entry["candidate"] >= entry["limit"] if judge.metric is None else entry["drop"] <= entry["limit"]
+    passes = bool(within) and not comparison.nonfinite
+    return {"precision": name, "drop": entry["drop"], "sqnr_db": comparison.sqnr_db, "passes": passes}
+
+
+def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
     passing = [row for row in rows if row["passes"] or row["precision"] == FLOAT]
     fastest_ms = min(float(row["p50_ms"]) for row in passing)
     ties = [row for row in passing if row["p50_ms"] <= fastest_ms * (1 + TIE)]
-    best = max(ties, key=lambda row: float(row["sqnr_db"]))
-    return {"precision": best["precision"], "reason": _reason(best, rows), "candidates": rows}
+    return max(ties, key=lambda row: float(row["sqnr_db"]))
 
 
-def _reason(best: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    baseline = next(row for row in rows if row["precision"] == FLOAT)
-    if best is baseline:
+def _reason(best: dict[str, Any], tried: int) -> str:
+    if best["precision"] == FLOAT:
         return "float: no other precision was both faster and within the limit on the calibration samples"
-    return f"{best['precision']}: the fastest of {len(rows)} precisions within the limit on the calibration samples"
-
-
-def explain(error: EdgeFuseError) -> str:
-    """A candidate's failure in one line, for the report."""
-    return f"{type(error).__name__}: {error.what}"
+    return f"{best['precision']}: the fastest of {tried} precisions within the limit on the calibration samples"
