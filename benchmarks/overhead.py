@@ -16,6 +16,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +29,7 @@ from edgefuse.device import load_device
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.progress import Steps
-from edgefuse.recipe import find_recipe, read_recipe
+from edgefuse.recipe import CalibrationSource, Recipe, find_recipe, read_recipe
 
 ROUNDS = 3000
 IMPORTS = ("import numpy", "import edgefuse", "import edgefuse.cli", "import openvino", "import torch")
@@ -42,7 +44,18 @@ def compile_digits(out: Path) -> None:
     compile_model(Request(recipe.model.weights, recipe, load_device("host"), out, "int8"), Steps(quiet=True))
 
 
-def measure_calls(path: Path) -> None:
+def compile_add(out: Path) -> None:
+    """y = a + b on four numbers: nearly all of a call is what surrounds the inference."""
+    graph = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]>
+        add (float[1, 4] a, float[1, 4] b) => (float[1, 4] y) { y = Add(a, b) }""")
+    onnx.save(graph, out.with_name("add.onnx"))
+    values = np.random.default_rng(0).normal(size=(2, 100, 4)).astype(np.float32)
+    np.savez(out.with_name("add.npz"), a=values[0], b=values[1])
+    recipe = Recipe("add", out.parent, calibration=CalibrationSource(out.with_name("add.npz")))
+    compile_model(Request(out.with_name("add.onnx"), recipe, load_device("host"), out, "float"), Steps(quiet=True))
+
+
+def measure_calls(path: Path, title: str) -> None:
     with open_bundle(path) as bundle:
         feeds = [sample.feed for sample in itertools.islice(read_golden(path / "golden.npz"), 16)]
         core, settings = ov.Core(), bundle.settings
@@ -68,7 +81,7 @@ def measure_calls(path: Path) -> None:
                 max_runs=ROUNDS,
             )
     base = found["request.infer(feed)"].percentile(50) * 1e3
-    table = Table("call", "p50 µs", "beyond request.infer(feed), µs", "ratio", title="digits, INT8, same arrays")
+    table = Table("call", "p50 µs", "beyond request.infer(feed), µs", "ratio", title=f"{title}, same arrays")
     for name, latency in found.items():
         median = latency.percentile(50) * 1e3
         table.add_row(name, f"{median:.1f}", f"{median - base:+.1f}", f"{median / base:.3f}")
@@ -93,7 +106,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "digits.edgefuse"
         compile_digits(path)
-        measure_calls(path)
+        measure_calls(path, "digits, INT8")
+        path = Path(folder) / "add.edgefuse"
+        compile_add(path)
+        measure_calls(path, "y = a + b")
     measure_imports()
 
 
