@@ -1,0 +1,83 @@
+"""Every verb as it is meant to be used: exit code, stdout for results, stderr for talk."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgefuse.golden import read_golden
+
+
+@pytest.fixture
+def feed(tiny_bundle, tmp_path):
+    sample = next(read_golden(tiny_bundle / "golden.npz"))
+    np.savez(tmp_path / "feed.npz", **sample.feed)
+    return tmp_path / "feed.npz"
+
+
+def test_compile_talks_on_stderr_and_prints_the_report_on_stdout(cli, tiny_recipe, tmp_path):
+    found = cli("compile", tiny_recipe, "--precision", "float", "-o", tmp_path / "t.edgefuse", "--json")
+    assert found.code == 0, found.err
+    assert json.loads(found.out) == json.loads((tmp_path / "t.edgefuse" / "report.json").read_text())
+    assert "Exporting to ONNX" in found.err
+
+
+def test_quiet_says_only_the_result(cli, tiny_recipe, tmp_path):
+    found = cli("compile", tiny_recipe, "--precision", "float", "-o", tmp_path / "t.edgefuse", "-q")
+    assert found.code == 0 and found.err == "" and "PASS" in found.out
+
+
+def test_a_flag_beats_the_recipe(cli, tiny_recipe, tmp_path):
+    found = cli("compile", tiny_recipe, "--precision", "float", "--max-drop", "0.01pt", "--max-latency", "900ms",
+                "-o", tmp_path / "t.edgefuse", "--json")  # fmt: skip
+    report = json.loads(found.out)
+    assert found.code == 3 and report["verdict"] == "inconclusive"
+    assert report["accuracy"][0]["limit"] == pytest.approx(1e-4) and report["latency"]["limit_p90_ms"] == 900.0
+
+
+def test_a_limit_that_cannot_be_met_is_exit_code_1(cli, tiny_bundle):
+    found = cli("check", tiny_bundle, "--max-latency", "0.001us", "--json")
+    assert found.code == 1 and json.loads(found.out)["latency"]["verdict"] == "fail"
+
+
+def test_check_says_pass(cli, tiny_bundle):
+    found = cli("check", tiny_bundle)
+    assert found.code == 0 and "PASS" in found.out and "Checking accuracy" in found.err
+
+
+def test_inspect_shows_a_bundle_and_a_model(cli, tiny_bundle, tiny_onnx):
+    bundle, model = cli("inspect", tiny_bundle), cli("inspect", tiny_onnx)
+    assert bundle.code == 0 and "1x1x8x8" in bundle.out and "int8" in bundle.out and "every hash right" in bundle.out
+    assert model.code == 0 and "1x1x8x8" in model.out and "logits" in model.out
+    assert json.loads(cli("inspect", tiny_bundle, "--json").out)["model"]["outputs"] == ["logits"]
+
+
+def test_run_prints_writes_and_gives_json(cli, tiny_bundle, feed, tmp_path):
+    shown = cli("run", tiny_bundle, "--input", feed)
+    assert shown.code == 0 and shown.out.startswith("logits  float32 1x4")
+    assert cli("run", tiny_bundle, "--input", feed, "-o", tmp_path / "out.npz").code == 0
+    values = json.loads(cli("run", tiny_bundle, "--input", feed, "--json").out)["values"]
+    with np.load(tmp_path / "out.npz") as archive:
+        assert np.allclose(archive["logits"], values)
+
+
+def test_devices_and_recipes_list_what_ships(cli):
+    assert {item["name"] for item in json.loads(cli("devices", "--json").out)} >= {"host", "intel-cpu"}
+    assert set(json.loads(cli("recipes", "--json").out)) == {"digits", "digits-early", "digits-decision"}
+    assert "OPTIMIZATION_CAPABILITIES" in cli("devices", "intel-cpu").out
+
+
+def test_doctor_finds_the_vendor_library_and_names_a_cure_for_what_is_missing(cli, monkeypatch):
+    found = cli("doctor")
+    assert found.code == 0 and "openvino" in found.out
+    monkeypatch.setattr("edgefuse.doctor.installed_version", lambda name: None)
+    broken = cli("doctor")
+    assert broken.code == 5 and "pip install 'edgefuse[openvino]'" in broken.out
+
+
+@pytest.mark.parametrize("verb", ["devices", "recipes"])
+def test_lists_fit_80_columns(cli, verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, cli(verb).out.splitlines())) <= 80
