@@ -22,11 +22,14 @@ from typing import Any
 from edgefuse.bundle import FORMAT, MANIFEST, NO_CHECKSUM, manifest_checksum, sha256
 from edgefuse.errors import UsageError
 
+ZIP = ".zip"
+
 
 @contextmanager
 def new_bundle(path: Path) -> Iterator[Path]:
     """A temporary folder that becomes the bundle at *path* when the block ends well, and vanishes when it does not.
 
+    Where *path* ends in ``.zip`` the bundle is written as that one file.
     An older bundle at *path* (or where a link at *path* leads) is replaced; anything else that stands there is refused.
     """
     shown = path
@@ -39,12 +42,16 @@ def new_bundle(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # RuntimeError: what resolve() raises for links in a circle
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot write there: {why}", where=str(shown), hint="Choose another -o.") from None
+    packed = work.with_name(f"{work.name}{ZIP}")
     try:
         os.chmod(work, 0o755)  # mkdtemp's 0700 would make the bundle unreadable to a robot's service account
         yield work
-        _replace(work, path)
+        if path.suffix == ZIP:
+            pack(work, packed)
+        _replace(packed if path.suffix == ZIP else work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        packed.unlink(missing_ok=True)
 
 
 def _check_replaceable(path: Path, shown: Path) -> None:
@@ -98,7 +105,7 @@ def _remove_abandoned(path: Path) -> None:
     for folder in path.parent.glob(f".{glob.escape(path.name)}-*-*"):
         pid = folder.name.removeprefix(f".{path.name}-").split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 def _replace(work: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 
@@ -61,3 +62,11 @@ def test_every_verb_has_help_that_fits_80_columns(verb, cli):
     found = cli(verb, "--help")
     assert found.code == 0 and "Usage:" in found.out
     assert max(map(len, found.out.splitlines())) <= 80
+
+
+def test_the_command_reference_is_what_help_prints(request):
+    docs = request.config.rootpath / "docs"
+    spec = importlib.util.spec_from_file_location("cli_reference", docs / "cli_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (docs / "cli.md").read_text(encoding="utf-8") == module.page(), "run: python docs/cli_reference.py"

@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 @click.option("--target", default="host", show_default=True, help="Device to compile for (see: edgefuse devices).")
 @click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Real samples: an .npz file or a folder of them.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Bundle to write [default: NAME{SUFFIX}].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help=f"Bundle to write, a folder, or one file if it ends in .zip [default: NAME{SUFFIX}].",
+)
 @click.option(
     "--precision",
     default="auto",

@@ -23,7 +23,7 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
         table.add_row(name, escape(text))
     if bundle is not None:
         table.add_row("bundle", f"{escape(str(bundle))}  ({report['size_bytes'] / 1e6:.1f} MB)")
-        table.add_row("report", escape(str(bundle / "report.html")))
+        table.add_row("report", escape(f"{bundle / 'report.html'}") if bundle.is_dir() else "report.html in the zip")
     console.print(table)
 
 

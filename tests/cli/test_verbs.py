@@ -24,6 +24,16 @@ def test_compile_talks_on_stderr_and_prints_the_report_on_stdout(cli, tiny_recip
     assert "Exporting to ONNX" in found.err
 
 
+def test_a_bundle_in_one_file_is_written_replaced_checked_and_run(cli, tiny_recipe, feed, tmp_path):
+    out = tmp_path / "out" / "t.edgefuse.zip"
+    for _ in range(2):
+        found = cli("compile", tiny_recipe, "--precision", "float", "-o", out, "-q")
+        assert found.code == 0 and "report.html in the zip" in found.out, found.err
+        assert [path.name for path in out.parent.iterdir()] == [out.name] and out.is_file()
+    assert cli("check", out, "-q").code == 0
+    assert cli("run", out, "--input", feed).out.startswith("logits")
+
+
 def test_quiet_says_only_the_result(cli, tiny_recipe, tmp_path):
     found = cli("compile", tiny_recipe, "--precision", "float", "-o", tmp_path / "t.edgefuse", "-q")
     assert found.code == 0 and found.err == "" and "PASS" in found.out
