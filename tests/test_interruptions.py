@@ -31,6 +31,12 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def heed_signals() -> None:
+    """A suite that runs in the background, or under nohup, ignores these, and its children would inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(place: Path, tiny_recipe: Path) -> Iterator[Compile]:
     """Starts ``edgefuse compile`` of the tiny model in a process of its own."""
@@ -55,7 +61,7 @@ def start(place: Path, tiny_recipe: Path) -> Iterator[Compile]:
             env=environment,
             text=True,
             start_new_session=True,
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_signals, **options},
         )
         running.append(process)
         return process
