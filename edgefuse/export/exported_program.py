@@ -15,11 +15,9 @@ from torch.utils._sympy.value_ranges import bound_sympy
 
 from edgefuse.errors import ModelError, UntrustedError
 from edgefuse.export import Source
-from edgefuse.export.archive_scan import code_in_archive
 from edgefuse.export.blame import one_sentence
-from edgefuse.export.declared import Declared, OpenDim, resolve_inputs
-from edgefuse.export.outputs import flatten_outputs, tensors_of
-from edgefuse.export.program import (
+from edgefuse.export.capture.outputs import flatten_outputs, tensors_of
+from edgefuse.export.capture.program import (
     Capture,
     capture,
     check_program,
@@ -28,9 +26,11 @@ from edgefuse.export.program import (
     user_inputs,
     without_side_effects,
 )
+from edgefuse.export.capture.torch_model import TorchRunner, try_model, unsteady
+from edgefuse.export.declared import Declared, OpenDim, resolve_inputs
+from edgefuse.export.detect.archive import code_in_archive
 from edgefuse.export.quiet import quiet
 from edgefuse.export.to_onnx import TorchExport
-from edgefuse.export.torch_model import TorchRunner, try_model, unsteady
 from edgefuse.recipe import Recipe, check_output_names
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 

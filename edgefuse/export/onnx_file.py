@@ -17,11 +17,11 @@ from onnx_ir.passes import common as passes
 from edgefuse.errors import ModelError
 from edgefuse.export import Source
 from edgefuse.export.blame import one_sentence
+from edgefuse.export.capture.outputs import check_output_names as check_names
 from edgefuse.export.declared import Declared, OpenDim, resolve_inputs
 from edgefuse.export.finish import finish
 from edgefuse.export.onnx_rules import OLDEST_OPSET, WANTED_OPSET, check_operators, opset_of
 from edgefuse.export.onnx_runner import OnnxRunner
-from edgefuse.export.outputs import check_output_names as check_names
 from edgefuse.recipe import Recipe, check_output_names
 from edgefuse.spec import DTYPES, Dim, DimRange, ModelSpec, TensorSpec
 

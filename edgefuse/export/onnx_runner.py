@@ -7,7 +7,7 @@ from onnx import ModelProto
 from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import one_sentence
-from edgefuse.export.examples import example_array
+from edgefuse.export.capture.examples import example_array
 from edgefuse.spec import Array, Feed, ModelSpec, check_feed
 
 

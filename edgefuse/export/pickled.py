@@ -12,12 +12,12 @@ from torch import nn
 from edgefuse.errors import ModelError, UntrustedError
 from edgefuse.export import Source
 from edgefuse.export.blame import one_sentence, user_line
+from edgefuse.export.capture.torch_model import put_in_eval_mode
+from edgefuse.export.capture.torch_source import module_source
+from edgefuse.export.detect.pickles import foreign_names
 from edgefuse.export.factory import importable
-from edgefuse.export.pickle_scan import foreign_names
 from edgefuse.export.quiet import quiet
 from edgefuse.export.state_dict import pick_state_dict, with_factory
-from edgefuse.export.torch_model import put_in_eval_mode
-from edgefuse.export.torch_source import module_source
 from edgefuse.recipe import Recipe
 
 SAFE_WAYS = """Or save it without code, where the model is made:

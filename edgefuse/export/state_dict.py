@@ -13,8 +13,8 @@ from torch import nn
 from edgefuse.errors import ModelError, nearest
 from edgefuse.export import Source
 from edgefuse.export.blame import one_sentence
+from edgefuse.export.capture.torch_source import module_source
 from edgefuse.export.factory import build
-from edgefuse.export.torch_source import module_source
 from edgefuse.recipe import Recipe
 
 NESTED_KEYS = ("state_dict", "model_state_dict", "model")

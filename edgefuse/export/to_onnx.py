@@ -15,11 +15,11 @@ from torch.jit._trace import TracerWarning
 
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import is_users, line_in_text, one_sentence, root_cause, user_line
+from edgefuse.export.capture.program import Capture
+from edgefuse.export.capture.torch_model import FlatCall, FlatModule, example_tensors
+from edgefuse.export.capture.trial_run import ExportFailure, check_runs
 from edgefuse.export.finish import finish
-from edgefuse.export.program import Capture
 from edgefuse.export.quiet import quiet, write_log
-from edgefuse.export.torch_model import FlatCall, FlatModule, example_tensors
-from edgefuse.export.trial_run import ExportFailure, check_runs
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 
 OPSET = 18

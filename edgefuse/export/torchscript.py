@@ -18,13 +18,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from edgefuse.errors import ModelError
 from edgefuse.export import Source
-from edgefuse.export.attention import FUSED
 from edgefuse.export.blame import one_sentence
-from edgefuse.export.program import Capture, FixedDimError, capture
+from edgefuse.export.capture.attention import FUSED
+from edgefuse.export.capture.program import Capture, FixedDimError, capture
+from edgefuse.export.capture.sizes import size_arithmetic
+from edgefuse.export.capture.torch_model import FlatModule, example_tensors, put_in_eval_mode, try_model
+from edgefuse.export.capture.torch_source import flat_module, torch_source
 from edgefuse.export.quiet import quiet
-from edgefuse.export.sizes import size_arithmetic
-from edgefuse.export.torch_model import FlatModule, example_tensors, put_in_eval_mode, try_model
-from edgefuse.export.torch_source import flat_module, torch_source
 from edgefuse.recipe import Recipe
 from edgefuse.spec import TensorSpec
 

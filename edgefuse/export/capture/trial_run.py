@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgefuse.export.examples import largest
+from edgefuse.export.capture.examples import largest
+from edgefuse.export.capture.program import FixedDimError
+from edgefuse.export.capture.torch_model import FlatCall, example_tensors
 from edgefuse.export.finish import open_in_onnxruntime
-from edgefuse.export.program import FixedDimError
-from edgefuse.export.torch_model import FlatCall, example_tensors
 from edgefuse.spec import Array, ModelSpec, TensorSpec
 
 

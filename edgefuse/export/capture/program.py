@@ -11,10 +11,10 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
-from edgefuse.export.attention import FUSED
 from edgefuse.export.blame import line_in_text
+from edgefuse.export.capture.attention import FUSED
+from edgefuse.export.capture.torch_model import changed_input, example_tensors, keeps_state, unsteady
 from edgefuse.export.quiet import quiet
-from edgefuse.export.torch_model import changed_input, example_tensors, keeps_state, unsteady
 from edgefuse.spec import DimRange, TensorSpec
 
 

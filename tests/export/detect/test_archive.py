@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from edgefuse.export.archive_scan import code_in_archive
+from edgefuse.export.detect.archive import code_in_archive
 
 
 class Bomb:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgefuse.export.pickle_scan import HARMLESS, imported_names
+from edgefuse.export.detect.pickles import HARMLESS, imported_names
 
 OPERATOR = re.compile(
     r"(?!.*\.__(?!i?(and|or|xor|lshift|rshift)__\.))"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from edgefuse.export.attention import (
+from edgefuse.export.capture.attention import (
     BOTH,
     KEYS,
     PAIRS,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgefuse.errors import ModelError
-from edgefuse.export.pickle_scan import LEGACY_MAGIC, looks_like_state_dict, skip_legacy_header
-from edgefuse.export.protobuf_scan import is_onnx, is_tensorflow, truncated_onnx
+from edgefuse.export.detect.pickles import LEGACY_MAGIC, looks_like_state_dict, skip_legacy_header
+from edgefuse.export.detect.protobuf import is_onnx, is_tensorflow, truncated_onnx
 
 FORMATS = (
     "EdgeFuse reads: a torch.export file (.pt2), TorchScript, a state_dict with a factory in the recipe, "

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from edgefuse.errors import EdgeFuseError, ModelError
 from edgefuse.export.blame import one_sentence, user_line
-from edgefuse.export.calling import Call
-from edgefuse.export.examples import example_array, example_shape, largest
-from edgefuse.export.outputs import name_outputs, none_names, tensors_of
+from edgefuse.export.capture.calling import Call
+from edgefuse.export.capture.examples import example_array, example_shape, largest
+from edgefuse.export.capture.outputs import name_outputs, none_names, tensors_of
 from edgefuse.export.quiet import quiet
 from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec, check_feed
 

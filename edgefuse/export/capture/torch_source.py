@@ -7,10 +7,10 @@ from torch import nn
 
 from edgefuse.errors import ModelError
 from edgefuse.export import Source
-from edgefuse.export.calling import describe_parameters, forward_parameters, match_call
-from edgefuse.export.program import Capture, capture, check_program, graph_notes
+from edgefuse.export.capture.calling import describe_parameters, forward_parameters, match_call
+from edgefuse.export.capture.program import Capture, capture, check_program, graph_notes
+from edgefuse.export.capture.torch_model import FlatModule, TorchRunner, Trial, try_model, unsteady
 from edgefuse.export.to_onnx import TorchExport
-from edgefuse.export.torch_model import FlatModule, TorchRunner, Trial, try_model, unsteady
 from edgefuse.recipe import Recipe, check_output_names
 from edgefuse.spec import ModelSpec
 

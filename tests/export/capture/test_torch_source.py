@@ -38,7 +38,7 @@ from torch import nn
 
 from edgefuse.errors import FeedError, ModelError
 from edgefuse.export import Source
-from edgefuse.export.torch_source import module_source
+from edgefuse.export.capture.torch_source import module_source
 from edgefuse.recipe import Recipe
 from edgefuse.spec import DimRange, TensorSpec
 
