@@ -27,6 +27,9 @@ REFERENCE = "reference"
 EXPORT_MIN_SQNR_DB = 60.0
 """Float against float differs by rounding only (90 dB and more); bf16 lies at 40 dB. Below 60 dB the graph differs."""
 
+MIN_SQNR_SAMPLES = 16
+"""One example is no parity check, and from one the mean-free figure cannot be had at all."""
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -184,6 +187,9 @@ def _accuracy_json(found: NonInferiority, judge: Judge) -> dict[str, Any]:
 def _judge_sqnr(comparison: Comparison, judge: Judge) -> dict[str, Any]:
     worst, floor = comparison.worst_sqnr_db, judge.accuracy.min_sqnr_db
     samples = len(next(iter(comparison.fidelities.values())).signal)
+    verdict = Verdict.PASS if worst >= floor else Verdict.FAIL
+    if samples < MIN_SQNR_SAMPLES and verdict is Verdict.PASS:
+        verdict = Verdict.INCONCLUSIVE
     return {
         "metric": "sqnr",
         "output": None,
@@ -195,8 +201,8 @@ def _judge_sqnr(comparison: Comparison, judge: Judge) -> dict[str, Any]:
         "limit": floor,
         "limit_text": f"at least {floor:g} dB",
         "samples": samples,
-        "verdict": (Verdict.PASS if worst >= floor else Verdict.FAIL).value,
-        "more_samples": None,
+        "verdict": verdict.value,
+        "more_samples": MIN_SQNR_SAMPLES - samples if verdict is Verdict.INCONCLUSIVE else None,
         "mcnemar_p": None,
         "method": "SQNR of the worst output, plain or mean-free, whichever is lower",
     }

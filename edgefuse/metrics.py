@@ -1,8 +1,8 @@
 """How good one answer is. Numpy only.
 
 A metric scores one sample; its value over a set is the mean of the scores. Custom ones are plain functions in the
-user's file, named ``file.py:function`` in the recipe: ``function(output, label) -> float``, more is better unless the
-function has the attribute ``higher_is_better = False``.
+user's file, named ``file.py:function`` in the recipe: ``function(output, label) -> float``, called once
+per sample, with the attribute ``higher_is_better`` (True for a score, False for an error).
 """
 
 from __future__ import annotations
@@ -78,7 +78,14 @@ def load_metric(name: str, folder: Path) -> Metric:
     if not separator:
         raise RecipeError(f"there is no metric {name!r}", where="accuracy.metric", hint=nearest(name, [*METRICS, SQNR]))
     score = _load_function(folder / file, function)
-    return Metric(name, _checked(score, name), bool(getattr(score, "higher_is_better", True)))
+    better = getattr(score, "higher_is_better", None)
+    if not isinstance(better, bool):  # a guess would turn a growing error into a gain
+        raise RecipeError(
+            "does not say whether more is better",
+            where=f"accuracy.metric: {name}",
+            hint=f"Add below the function: {function}.higher_is_better = False (an error) or True (a score).",
+        )
+    return Metric(name, _checked(score, name), better)
 
 
 def _checked(function: Callable[[Array, Array], float], name: str) -> Callable[[Array, Array], float]:

@@ -84,6 +84,7 @@ class Recipe:
     calibration: CalibrationSource = field(default_factory=CalibrationSource)
     accuracy: Accuracy = field(default_factory=Accuracy)
     latency: LatencyLimit = field(default_factory=LatencyLimit)
+    path: Path | None = None
 
 
 def parse_limit(text: str) -> Limit:
@@ -144,6 +145,7 @@ def read_recipe(path: Path) -> Recipe:
         calibration=_read_calibration(subtable(table, "calibration", where), folder, f"{where}: calibration"),
         accuracy=_read_accuracy(subtable(table, "accuracy", where), f"{where}: accuracy"),
         latency=_read_latency(subtable(table, "latency", where), f"{where}: latency"),
+        path=path,
     )
 
 
@@ -230,6 +232,6 @@ def check_output_names(recipe: Recipe, outputs: tuple[str, ...]) -> None:
         if name not in outputs:
             raise RecipeError(
                 f"the model has no output {name!r}",
-                where=str(recipe.folder / "recipe.toml"),
+                where=str(recipe.path or recipe.folder),
                 hint=nearest(name, outputs),
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,6 +60,8 @@ class Model:
         self._lock = threading.Lock()
         self._closed = False
         self.spec: ModelSpec = bundle.spec
+        if bundle.manifest["verdict"] == "fail":
+            warnings.warn(f"{self.name}: the bundle failed its gates when it was compiled", stacklevel=3)
         # What a call compares, ready made: dtype objects compare by identity first, and a tuple with ==.
         self._expected = [(s.name, s.dtype, None if s.dynamic else s.smallest()) for s in self.spec.inputs]
 

@@ -8,9 +8,10 @@ import pytest
 from edgefuse.check import REFERENCE, check_labels, compare_stages, judge_accuracy, judge_parity, make_judge
 from edgefuse.errors import CalibrationError, ModelError, RecipeError
 from edgefuse.golden import GoldenSample
-from edgefuse.metrics import METRICS
+from edgefuse.metrics import METRICS, load_metric
 from edgefuse.recipe import Accuracy
 from edgefuse.report import overall_verdict
+from edgefuse.report.text import summary_rows
 from edgefuse.verdict import Verdict, combine
 
 PAIR = (REFERENCE, "candidate")
@@ -91,3 +92,36 @@ def test_an_arrows_doubt_does_not_spoil_a_proven_whole_but_its_failure_does():
     assert overall_verdict([{"verdict": "inconclusive"}], passed, latency) is Verdict.PASS
     assert overall_verdict([{"verdict": "fail"}], passed, latency) is Verdict.FAIL
     assert overall_verdict([], passed, {"verdict": "inconclusive"}) is Verdict.INCONCLUSIVE
+
+
+def test_fidelity_of_fewer_than_16_samples_proves_nothing_but_can_disprove():
+    _, few = compare(golden(5), lambda i, y: y, "sqnr")
+    assert few["verdict"] == "inconclusive" and few["more_samples"] == 11
+    _, bad = compare(golden(5), lambda i, y: -y, "sqnr")
+    assert bad["verdict"] == "fail"
+    assert compare(golden(16), lambda i, y: y, "sqnr")[1]["verdict"] == "pass"
+
+
+def test_a_custom_error_that_grows_is_a_drop(tmp_path):
+    (tmp_path / "m.py").write_text(
+        "def worst(output, label): return abs(output - label).max()\nworst.higher_is_better = False\n"
+    )
+    metric = load_metric("m.py:worst", tmp_path)
+    judge = make_judge(Accuracy(metric="m.py:worst", label="label"), metric, ("y",))
+    samples = [GoldenSample(s.feed, s.reference, s.reference["y"] + np.float32(0.1), None) for s in golden()]
+    runner = {"candidate": lambda feed: {"y": samples[int(feed["x"][0, 0])].reference["y"] - np.float32(0.05)}}
+    comparison = compare_stages(samples, runner, judge, [PAIR])[PAIR]
+    entry = judge_accuracy(comparison, PAIR, judge)
+    assert entry["drop"] == pytest.approx(0.05, rel=1e-3) and entry["verdict"] == "fail"
+
+
+def test_the_summary_names_outputs_that_nothing_judges():
+    report = {
+        "accuracy": [{"metric": "mae", "output": "velocity", "labels": True, "reference": 1.0, "candidate": 1.0,
+                      "drop": 0.0, "ci95": [0, 0], "limit": 0.1, "samples": 100, "verdict": "pass",
+                      "more_samples": None}],
+        "fidelity": [{"output": "velocity", "sqnr_db": 50.0, "sqnr_centered_db": 45.0},
+                     {"output": "risk", "sqnr_db": 40.0, "sqnr_centered_db": 25.5}],
+        "latency": {"compiled": {"p50_ms": 1, "p90_ms": 2, "runs": 100}, "float": None, "verdict": None},
+    }  # fmt: skip
+    assert ("not judged", "risk (25.5 dB SQNR)") in summary_rows(report)

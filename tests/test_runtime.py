@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ import pytest
 import edgefuse
 from edgefuse.bundle import open_bundle
 from edgefuse.bundle_writer import pack
+from edgefuse.compile import Request, compile_model
+from edgefuse.device import load_device
 from edgefuse.errors import FeedError, ToolchainError
 from edgefuse.golden import read_golden
+from edgefuse.progress import Steps
+from edgefuse.recipe import Accuracy, read_recipe
 
 
 @pytest.fixture
@@ -88,3 +93,12 @@ def test_the_manifest_names_the_plan_that_runs(tiny_bundle):
     with open_bundle(tiny_bundle) as bundle:
         assert bundle.manifest["plan"]["precision"] == "int8"
         assert bundle.settings.inference_precision == "f32" and bundle.settings.threads >= 1
+
+
+def test_a_bundle_that_failed_its_gates_says_so_when_it_is_loaded(tiny_recipe, tmp_path):
+    recipe = replace(read_recipe(tiny_recipe / "recipe.toml"), accuracy=Accuracy(metric="sqnr", min_sqnr_db=200.0))
+    out = tmp_path / "bad.edgefuse"
+    request = Request(tiny_recipe / "model.onnx", recipe, load_device("host"), out, "int8")
+    assert compile_model(request, Steps(quiet=True))["verdict"] == "fail"
+    with pytest.warns(UserWarning, match="tiny: the bundle failed its gates"):
+        edgefuse.load(out).close()

@@ -13,6 +13,7 @@ import click
 from edgefuse.bundle import SUFFIX
 from edgefuse.device import load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
+from edgefuse.metrics import SQNR
 from edgefuse.progress import Steps
 from edgefuse.recipe import (
     Recipe,
@@ -142,7 +143,11 @@ def _merge_flags(
     if calibration is not None:
         recipe = replace(recipe, calibration=replace(recipe.calibration, path=calibration))
     if max_drop is not None:
-        recipe = replace(recipe, accuracy=replace(recipe.accuracy, max_drop=parse_limit(max_drop)))
+        limit = parse_limit(max_drop)
+        if recipe.accuracy.metric == SQNR:
+            hint = "Add metric and label to the recipe's [accuracy]; the limit of sqnr is min_sqnr_db there."
+            raise UsageError("needs a metric, and the recipe names none", where="--max-drop", hint=hint)
+        recipe = replace(recipe, accuracy=replace(recipe.accuracy, max_drop=limit))
     if max_latency is not None:
         recipe = replace(recipe, latency=replace(recipe.latency, p90_ms=parse_milliseconds(max_latency)))
     if inputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import click
@@ -28,7 +29,9 @@ def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -
     """Run BUNDLE once on the arrays of an .npz file and show its outputs."""
     if output is not None:
         _check_place(output)
-    with load(bundle) as model:
+    with warnings.catch_warnings(record=True) as told, load(bundle) as model:
+        for warning in told:
+            click.echo(f"warning: {warning.message}", err=True)
         outputs = model(_read_feed(feed_path))
     if output is not None:
         _write(output, outputs)

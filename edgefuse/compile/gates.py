@@ -47,6 +47,7 @@ def describe_gates(comparisons: Comparisons, chosen: Candidate, judge: Judge) ->
             continue
         name = ARROWS[earlier, later]
         entry = {"name": name, "from": names[earlier], "to": names[later], "sqnr_db": comparison.sqnr_db}
+        entry["worst_sqnr_db"] = comparison.worst_sqnr_db
         if name == "export":
             found.append({**entry, "verdict": judge_parity(comparison).value, "drop": None})
         else:

@@ -6,6 +6,7 @@ Rules (each one measured on OpenVINO 2026.4's CPU plugin; ``docs/quantization.md
   their data input per tensor. A tensor read by several of them is quantized once.
 * Nothing is put on the *output* of such an operation, so its activation (ReLU …) and bias stay fused with it; the
   next INT8 operation quantizes what it reads.
+* Depthwise convolutions stay in float: they are a small part of the time and most of the error.
 * Products of two computed tensors (attention's QK^T and PV), softmax, normalisation and recurrence stay in float.
 * An operation whose data input is made of integers (ids, masks) or that reads no statistics stays in float.
 """
@@ -42,8 +43,14 @@ def _weighted(graph: Graph, node: onnx.NodeProto) -> Weighted | None:
     tensor = graph.constants.get(weight)
     if tensor is None or data in graph.constants or tensor.data_type != onnx.TensorProto.FLOAT:
         return None
-    axis = _channel_axis(node, len(tensor.dims))
+    axis = None if _depthwise(node, tensor) else _channel_axis(node, len(tensor.dims))
     return None if axis is None else Weighted(node, data, weight, axis)
+
+
+def _depthwise(node: onnx.NodeProto, weight: onnx.TensorProto) -> bool:
+    """One input channel per group. Each channel has a range of its own, and one scale for all of them loses most:
+    a single such convolution held a trained model at 27 dB."""
+    return node.op_type == "Conv" and attribute(node, "group", 1) > 1 and weight.dims[1] == 1
 
 
 def _channel_axis(node: onnx.NodeProto, rank: int) -> int | None:

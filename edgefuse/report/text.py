@@ -23,7 +23,8 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
         table.add_row(name, escape(text))
     if bundle is not None:
         table.add_row("bundle", f"{escape(str(bundle))}  ({report['size_bytes'] / 1e6:.1f} MB)")
-        table.add_row("report", escape(f"{bundle / 'report.html'}") if bundle.is_dir() else "report.html in the zip")
+        page = "report.html in the zip" if bundle.suffix == ".zip" else str(bundle / "report.html")
+        table.add_row("report", escape(page))
     console.print(table)
 
 
@@ -32,13 +33,18 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("plan", f"{report['plan']['reason']}; {report['plan']['threads']} threads")] if "plan" in report else []
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
     rows.append(("latency", _latency_text(report["latency"])))
+    rows += _not_judged(report)
     rows += [("arrow", _arrow_text(gate)) for gate in report.get("gates", ()) if gate["verdict"] == "fail"]
     return rows
 
 
 def _accuracy_text(entry: dict[str, Any]) -> str:
     if entry["metric"] == "sqnr":
-        return f"{entry['candidate']:.1f} dB SQNR, {entry['limit_text']}: {entry['verdict']}"
+        more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
+        return (
+            f"{entry['candidate']:.1f} dB SQNR of the worst output (plain or mean-free, whichever is lower), "
+            f"{entry['limit_text']}, {entry['samples']} samples: {entry['verdict']}{more}"
+        )
     scale, unit = (100, " pt") if entry["metric"].startswith("top") else (1, "")
     low, high = (value * scale for value in entry["ci95"])
     of = "" if entry["labels"] else " (agreement with the float model)"
@@ -67,4 +73,23 @@ def _latency_text(latency: dict[str, Any]) -> str:
 
 
 def _arrow_text(gate: dict[str, Any]) -> str:
-    return f"{gate['from']} → {gate['to']} failed ({gate['name']}): {gate['sqnr_db']:.1f} dB SQNR"
+    where = f"{gate['from']} → {gate['to']} failed ({gate['name']}): "
+    if gate["drop"] is not None:
+        return f"{where}drop {gate['drop']:.3g}, {gate['sqnr_db']:.1f} dB SQNR"
+    if gate["name"] == "export":
+        return f"{where}{gate['sqnr_db']:.1f} dB SQNR"
+    return f"{where}{gate['worst_sqnr_db']:.1f} dB SQNR (plain or mean-free, whichever is lower)"
+
+
+def _not_judged(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """Outputs that the metric does not look at, with how close they are to the float model's."""
+    judged = {entry["output"] for entry in report["accuracy"]}
+    if None in judged:  # sqnr looks at all
+        return []
+    others = [item for item in report.get("fidelity", ()) if item["output"] not in judged]
+    return [("not judged", ", ".join(f"{o['output']} ({_worst_db(o):.1f} dB SQNR)" for o in others))] if others else []
+
+
+def _worst_db(item: dict[str, Any]) -> float:
+    centered = item["sqnr_centered_db"]
+    return float(item["sqnr_db"] if centered is None else min(item["sqnr_db"], centered))

@@ -402,6 +402,7 @@ def test_bad_factory(refuses: Callable[..., str], copy_of_recipe: Path, name: st
 
 METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "function-missing": ("def scor(output, label): return 1.0", ("no function 'score'", "Did you mean 'scor'?")),
+    "no-direction": ("def score(output, label): return 1.0", ("more is better", "score.higher_is_better = False")),
     "not-python": ("def score(:", ("cannot be imported", "SyntaxError")),
     "exits-at-import": ("import sys\nsys.exit(0)", ("cannot be imported", "SystemExit")),
     "wrong-arguments": ("def score(output): return 1.0", ("shape (1, 4)", "score.py:score", "function(output, label)")),
@@ -415,7 +416,8 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", METRICS)
 def test_bad_metric(refuses: Callable[..., str], copy_of_recipe: Path, name: str) -> None:
     source, said = METRICS[name]
-    (copy_of_recipe / "score.py").write_text(source)
+    direction = "" if name == "no-direction" else "\nscore.higher_is_better = True\n" if "def score(o" in source else ""
+    (copy_of_recipe / "score.py").write_text(source + direction)
     path = copy_of_recipe / "recipe.toml"
     path.write_text(path.read_text().replace('"top1"', '"score.py:score"'))
     refuses(INPUT, said, "compile", copy_of_recipe, "-o", "out/x.edgefuse", "-q", "--precision", "float")

@@ -138,6 +138,18 @@ def test_a_mask_of_minus_infinity_gets_no_range_and_its_reader_stays_float(tmp_p
     assert (counts.int8, counts.eligible) == (1, 2)
 
 
+def test_a_depthwise_convolution_stays_float_and_a_grouped_one_does_not(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "depthwise"], ["d"], group=4),
+        helper.make_node("Conv", ["d", "grouped"], ["y"], group=2),
+    ]
+    weights = {"depthwise": random(4, 1, 3, 3), "grouped": random(6, 2, 1, 1)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 6, 6])}, ["y"], weights)
+    counts = quantize_int8(net, tmp_path / "q.onnx", [{"x": random(1, 4, 6, 6)}])
+    assert (counts.int8, counts.operations) == (1, 2)
+    assert "depthwise" in {t.name for t in onnx.load(tmp_path / "q.onnx").graph.initializer}
+
+
 def test_one_weight_read_along_two_axes_gets_two_scales(tmp_path):
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["y"], transB=0),
