@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
-import click
-
-from edgefuse.cli import COMMANDS, app
+from edgefuse.cli import COMMANDS
 
 PAGE = Path(__file__).with_name("cli.md")
-WIDTH = 80
 
 
 def help_text(verb: str) -> str:
-    """What ``edgefuse VERB --help`` prints in a terminal of 80 columns."""
-    parent = click.Context(app, info_name="edgefuse", terminal_width=WIDTH, max_content_width=WIDTH)
-    command = app.get_command(parent, verb)
-    assert command is not None
-    with click.Context(command, info_name=verb, parent=parent) as context:
-        return command.get_help(context)
+    """What ``edgefuse VERB --help`` prints in a terminal of 80 columns, asked of a process of its own: click keeps
+    the help option of whoever used a command first."""
+    command = [sys.executable, "-m", "edgefuse", verb, "--help"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.rstrip()
 
 
 def page() -> str:
