@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -11,11 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgefuse import child
-from edgefuse.device import cpu_name, installed_version, usable_cores
 from edgefuse.errors import EdgeFuseError
+from edgefuse.jetpack import JetPack, Jetson, jetpack_of, this_jetson
+from edgefuse.machine import cpu_name, installed_version, memory_gib, usable_cores
 
 COMPILE_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "jinja2", "matplotlib")
+RUN_PACKAGES = ("openvino", "nvidia")
+"""The findings of which one must be good for a bundle to run."""
+CHECK_PACKAGES = ("tensorrt-rtx-cu12-libs", "tensorrt-rtx-cu12-bindings")
+DRIVER_FILES = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
 PROBE_TIMEOUT_S = 120
+MIN_TENSORRT = (10,)
+FROM_JETPACK = (
+    "TensorRT comes with JetPack, not from PyPI: sudo apt install tensorrt python3-libnvinfer. "
+    "A virtual environment sees it when it was made with: python3 -m venv --system-site-packages"
+)
 
 
 @dataclass(frozen=True)
@@ -36,17 +45,21 @@ def examine() -> list[Finding]:
         _cpu,
         _memory,
         _openvino,
+        _nvidia,
         _onnxruntime,
+        _trt_check,
         _compile_extra,
         _governor,
         _disk,
     )
-    return [check() for check in checks]
+    board = [_jetpack(jetson)] if (jetson := this_jetson()) else []
+    return [*board, *(check() for check in checks)]
 
 
 def can_run(findings: list[Finding]) -> bool:
     """Whether a bundle can run here: Python and at least one vendor library."""
-    return all(item.ok for item in findings if item.name in ("python", "openvino"))
+    good = {item.name for item in findings if item.ok}
+    return "python" in good and not good.isdisjoint(RUN_PACKAGES)
 
 
 def _python() -> Finding:
@@ -63,31 +76,84 @@ def _cpu() -> Finding:
 
 
 def _memory() -> Finding:
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError):
-        return Finding("memory", None, "unknown on this system")
-    return Finding("memory", None, f"{total:.1f} GiB")
+    found = memory_gib()
+    return Finding("memory", None, f"{found:.1f} GiB" if found else "unknown on this system")
 
 
 def _openvino() -> Finding:
-    return _vendor("openvino", "pip install 'edgefuse[openvino]'")
+    return _vendor("openvino", "pip install 'edgefuse[openvino]'", "not installed (CPUs need it)")
 
 
 def _onnxruntime() -> Finding:
-    return _vendor("onnxruntime", "pip install onnxruntime")
+    return _vendor("onnxruntime", "pip install onnxruntime", "not installed")
 
 
-def _vendor(name: str, install: str) -> Finding:
+def _vendor(name: str, install: str, absent: str) -> Finding:
     if installed_version(name) is None:
-        return Finding(name, False, "not installed", install)
+        return Finding(name, False, absent, install)
     try:
-        found = child.call(
-            "edgefuse.probe:capabilities", {"backend": name}, what=f"Importing {name}", timeout_s=PROBE_TIMEOUT_S
-        )
+        return Finding(name, True, _probe(name))
     except EdgeFuseError as error:
         return Finding(name, False, error.what, f"{install} --force-reinstall")
-    return Finding(name, True, f"{found['version']}: {found['name']}, {', '.join(found['precisions'])}")
+
+
+def _probe(backend: str) -> str:
+    """The backend's version and what it can do here; raises what kept it from answering."""
+    found = child.call(
+        "edgefuse.probe:capabilities", {"backend": backend}, what=f"Importing {backend}", timeout_s=PROBE_TIMEOUT_S
+    )
+    return f"{found['version']}: {found['name']}, {', '.join(found['precisions'])}"
+
+
+def _nvidia() -> Finding:
+    """The GPU as TensorRT sees it. A machine without one is no worse for it."""
+    jetson = this_jetson()
+    try:
+        return Finding("nvidia", True, _probe("tensorrt"))
+    except EdgeFuseError as error:
+        if jetson:
+            return Finding("nvidia", False, error.what, FROM_JETPACK)
+        if _has_driver():
+            cure = error.hint if installed_version("tensorrt") else "pip install 'edgefuse[tensorrt]'"
+            return Finding("nvidia", False, error.what, cure)
+    return Finding(
+        "nvidia", None, "none", "With an NVIDIA GPU: install its driver, then pip install 'edgefuse[tensorrt]'."
+    )
+
+
+def _has_driver() -> bool:
+    return shutil.which("nvidia-smi") is not None or any(path.exists() for path in DRIVER_FILES)
+
+
+def _trt_check() -> Finding:
+    """TensorRT-RTX, whose parser reads a graph for an NVIDIA target where there is no GPU."""
+    missing = [name for name in CHECK_PACKAGES if installed_version(name) is None]
+    if not missing:
+        return Finding("trt-check", True, f"TensorRT-RTX {installed_version(CHECK_PACKAGES[0])}")
+    if this_jetson():
+        return Finding("trt-check", None, "not needed: this board has TensorRT itself")
+    text = "not installed (it checks graphs for NVIDIA targets where there is no GPU)"
+    return Finding("trt-check", None, text, "pip install 'edgefuse[trt-check]'")
+
+
+def _jetpack(jetson: Jetson) -> Finding:
+    """Whether this board's JetPack has a TensorRT and a Python that EdgeFuse can use."""
+    if not jetson.l4t:
+        text = f"{jetson.model}; which JetPack is not said here (a container hides /etc/nv_tegra_release)"
+        return Finding("jetpack", None, text)
+    row = jetpack_of(jetson.l4t)
+    if row is None:
+        return Finding("jetpack", None, f"{jetson.model}, L4T {jetson.l4t}: a JetPack that EdgeFuse does not know")
+    text = f"{row.jetpack} (L4T {jetson.l4t}, TensorRT {row.tensorrt}) on {jetson.model}"
+    return Finding("jetpack", not (cure := _jetpack_cure(row, sys.version_info[:2])), text, cure)
+
+
+def _jetpack_cure(row: JetPack, python: tuple[int, int]) -> str:
+    if tuple(map(int, row.tensorrt.split(".")))[:1] < MIN_TENSORRT:
+        return f"{row.rule}. EdgeFuse needs JetPack 6.1 or later."
+    if ".".join(map(str, python)) != row.python:
+        return f"JetPack's TensorRT is for Python {row.python}; run EdgeFuse with /usr/bin/python{row.python}."
+    return ""
 
 
 def _compile_extra() -> Finding:

@@ -79,6 +79,23 @@ def test_devices_and_recipes_list_what_ships(cli):
     assert "OPTIMIZATION_CAPABILITIES" in cli("devices", "intel-cpu").out
 
 
+def test_a_device_is_shown_with_its_sources_its_limits_and_what_is_assumed(cli):
+    shown = cli("devices", "jetson")
+    assert shown.code == 0 and "jetson means jetson-orin-nano-8gb, the family's default" in shown.out
+    for words in ("assumes JetPack 6.2", "int8_tops_dense = 33.4 TOPS", "unverified", "FP8 needs", "JetPack    6.2: "):
+        assert words in shown.out
+    [found] = json.loads(cli("devices", "jetson", "--json").out)
+    assert (found["name"], found["alias"], found["tensorrt"]) == ("jetson-orin-nano-8gb", "jetson", "10.3.0")
+    assert found["figures"]["sms"]["source"] and found["jetpacks"] == ["5.1", "6.0", "6.1", "6.2", "7.2"]
+
+
+def test_the_jetpack_table_is_listed(cli):
+    listed = cli("devices", "--jetpack")
+    assert listed.code == 0 and "TensorRT 10.3.0" in listed.out and "L4T 36.4.3 to 36.5" in listed.out
+    assert {row["jetpack"] for row in json.loads(cli("devices", "--jetpack", "--json").out)} >= {"5.1", "6.2", "7.1"}
+    assert cli("devices", "jetson", "--jetpack").code == 2
+
+
 def test_doctor_finds_the_vendor_library_and_names_a_cure_for_what_is_missing(cli, monkeypatch):
     found = cli("doctor")
     assert found.code == 0 and "openvino" in found.out

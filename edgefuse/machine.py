@@ -1,0 +1,70 @@
+"""What this machine is: processor, memory, operating system, installed libraries. Standard library only."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from edgefuse.jetpack import Jetson, jetpack_of, this_jetson
+
+PACKAGES = (
+    *("edgefuse", "numpy", "onnx", "onnxruntime", "openvino", "torch"),
+    *("tensorrt", "tensorrt-rtx-cu12-bindings", "tensorrt-rtx-cu12-libs", "cuda-bindings"),
+)
+
+
+def usable_cores() -> int:
+    """Physical-or-virtual processors that this process may run on (a container's share, not the machine's)."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def memory_gib() -> float:
+    """This machine's memory, less what the firmware keeps; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError):
+        return 0.0
+
+
+def cpu_name() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.machine()
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on: machine, operating system, Python and the versions of the libraries that matter."""
+    return {
+        "cpu": cpu_name(),
+        "arch": platform.machine(),
+        "cores": usable_cores(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
+        **_jetson_environment(this_jetson()),
+    }
+
+
+def _jetson_environment(jetson: Jetson | None) -> dict[str, str]:
+    """Nothing but on a Jetson."""
+    if jetson is None:
+        return {}
+    found = jetpack_of(jetson.l4t)
+    return {"board": jetson.model, "l4t": jetson.l4t, "jetpack": found.jetpack if found else "unknown"}
+
+
+def installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
