@@ -25,6 +25,7 @@ def finish(model: ir.Model, spec: ModelSpec, path: Path) -> None:
     promise."""
     passes.ClearMetadataAndDocStringPass()(model)  # stack traces: large, and they tell the author's folders
     passes.InlinePass()(model)
+    passes.NameFixPass()(model)  # every node has a name of its own, for messages and toolchains' logs
     passes.OutputFixPass()(model)  # one value under two output names, or an input that is an output
     rename(model.graph, spec)
     fold_constants(model)

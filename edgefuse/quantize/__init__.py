@@ -15,34 +15,44 @@ import onnx
 from edgefuse.errors import ModelError
 from edgefuse.quantize.graph import Graph
 from edgefuse.quantize.observe import observe_ranges
-from edgefuse.quantize.placement import eligible
+from edgefuse.quantize.placement import add_inputs, eligible, for_tensor_cores, place, share_concat_scales
 from edgefuse.quantize.rewrite import insert_qdq
+from edgefuse.quantize.schemes import SCHEMES
 from edgefuse.spec import Feed
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """How much of the graph is INT8: ``int8`` of ``eligible`` operations, out of ``operations``."""
+    """How much of the graph is INT8: the named ``nodes`` of ``eligible`` operations, out of ``operations``."""
 
-    int8: int
+    nodes: tuple[str, ...]
     eligible: int
     operations: int
 
+    @property
+    def int8(self) -> int:
+        return len(self.nodes)
 
-def quantize_int8(float_path: Path, out: Path, samples: Iterable[Feed]) -> Quantized:
-    """Write the INT8 version of the ONNX file *float_path* to *out*, its ranges taken from *samples*."""
-    model = onnx.load(float_path)
+
+def quantize_int8(float_path: Path, out: Path, samples: Iterable[Feed], backend: str = "openvino") -> Quantized:
+    """Write the INT8 version of the ONNX file *float_path* to *out*, as *backend* reads it; ranges from *samples*."""
+    model, scheme = onnx.load(float_path), SCHEMES[backend]
     graph = Graph(model)
     candidates = eligible(graph)
-    ranges = observe_ranges(model, (item.data for item in candidates), samples)
-    chosen = [item for item in candidates if item.data in ranges]
-    if not chosen:
+    observed = [item.data for item in candidates] + (add_inputs(graph) if scheme.tensor_cores else [])
+    ranges = observe_ranges(model, observed, samples)
+    if scheme.tensor_cores:
+        candidates = for_tensor_cores(graph, candidates, ranges)
+    placement = place(graph, candidates, ranges, scheme)
+    if not placement.weighted:
         raise ModelError(
             "has no convolution or matrix product with constant weights that INT8 could speed up",
             where=str(float_path.name),
             hint="Use --precision float.",
         )
-    quantized = insert_qdq(graph, chosen, ranges)
+    if scheme.tensor_cores:
+        ranges = share_concat_scales(graph, placement, ranges)
+    quantized = insert_qdq(graph, placement, ranges, scheme)
     onnx.checker.check_model(quantized)
     onnx.save(quantized, out)
-    return Quantized(len(chosen), len(candidates), len(model.graph.node))
+    return Quantized(tuple(item.node.name for item in placement.weighted), len(candidates), len(model.graph.node))

@@ -6,6 +6,7 @@ range gave a maximal error of 0.219 against 0.016). One sample is in memory at a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +15,32 @@ import numpy as np
 import onnx
 
 from edgefuse.backends.onnxruntime import open_session
-from edgefuse.spec import Feed
+from edgefuse.spec import Array, Feed
 
 
 @dataclass(frozen=True)
 class Range:
+    """Minimum and maximum of a tensor over the samples, and its largest shape (by number of elements)."""
+
     low: float
     high: float
+    shape: tuple[int, ...] = ()
+
+    @property
+    def peak(self) -> float:
+        return max(abs(self.low), abs(self.high))
+
+    def union(self, other: Range) -> Range:
+        """The range of both; the shape is the one with more elements."""
+        shape = max(self.shape, other.shape, key=math.prod)
+        return Range(min(self.low, other.low), max(self.high, other.high), shape)
 
 
-def observe_ranges(model: onnx.ModelProto, tensors: Iterable[str], samples: Iterable[Feed]) -> dict[str, Range]:
-    """The range of every tensor in *tensors* that holds finite floats, over all *samples*."""
+def observe_ranges(
+    model: onnx.ModelProto, tensors: Iterable[str], samples: Iterable[Feed], finite_part: bool = False
+) -> dict[str, Range]:
+    """The range of every tensor in *tensors* that holds finite floats, over all *samples*; with *finite_part*, of the
+    finite values also of those that hold others."""
     wanted = list(dict.fromkeys(tensors))
     session = _session_with_outputs(model, wanted)
     names = [output.name for output in session.get_outputs() if output.name in wanted]
@@ -34,16 +50,15 @@ def observe_ranges(model: onnx.ModelProto, tensors: Iterable[str], samples: Iter
         arrays = session.run(names, {key: value for key, value in feed.items() if key in inputs})
         arrays_by_name = dict(zip(names, arrays)) | {key: feed[key] for key in wanted if key in feed}
         for name, array in arrays_by_name.items():
-            _widen(ranges, name, array)
+            if array.dtype == np.float32:
+                _widen(ranges, name, array.shape, array[np.isfinite(array)] if finite_part else array)
     return {name: found for name, found in ranges.items() if np.isfinite([found.low, found.high]).all()}
 
 
-def _widen(ranges: dict[str, Range], name: str, array: np.ndarray) -> None:
-    if array.dtype != np.float32 or not array.size:
-        return
-    low, high = float(array.min()), float(array.max())
-    known = ranges.get(name)
-    ranges[name] = Range(min(low, known.low), max(high, known.high)) if known else Range(low, high)
+def _widen(ranges: dict[str, Range], name: str, shape: tuple[int, ...], values: Array) -> None:
+    if values.size:
+        found = Range(float(values.min()), float(values.max()), shape)
+        ranges[name] = ranges[name].union(found) if name in ranges else found
 
 
 def _session_with_outputs(model: onnx.ModelProto, tensors: list[str]) -> Any:

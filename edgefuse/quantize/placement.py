@@ -1,6 +1,6 @@
 """Which tensors of a float graph become INT8: the rules, and nothing else.
 
-Rules (each one measured on OpenVINO 2026.4's CPU plugin; ``docs/quantization.md`` has the figures):
+Rules for every toolchain (measured on OpenVINO 2026.4's CPU plugin; ``docs/quantization.md`` has the figures):
 
 * Convolutions and matrix products with a constant weight run in INT8: their weight per output channel, symmetric;
   their data input per tensor. A tensor read by several of them is quantized once.
@@ -9,15 +9,33 @@ Rules (each one measured on OpenVINO 2026.4's CPU plugin; ``docs/quantization.md
 * Depthwise convolutions stay in float: they are a small part of the time and most of the error.
 * Products of two computed tensors (attention's QK^T and PV), softmax, normalisation and recurrence stay in float.
 * An operation whose data input is made of integers (ids, masks) or that reads no statistics stays in float.
+
+Rules for tensor cores (TensorRT), on top:
+
+* A product of one row or one column stays in float: the head of a model that is called with batch 1 is bound by
+  reading its weights, and has most to lose (40.6 → 46.1 dB on a fusion model by this rule alone).
+* A transposed convolution stays in float: TensorRT-RTX 1.7 builds it in float whatever its Q/DQ say.
+* The skip input of a residual Add is quantized where the sum is read as INT8, so that convolution, sum and activation
+  become one kernel.
+* Quantized tensors that meet in a Concat share one scale, unless one of them would lose more than two bits by it.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
 
 from edgefuse.quantize.graph import Graph, attribute
+from edgefuse.quantize.observe import Range
+from edgefuse.quantize.schemes import Scheme
+
+MAX_RANGE_RATIO = 4.0
+"""Two bits of eight."""
+
+ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Tanh", "Gelu", "PRelu")
 
 
 @dataclass(frozen=True)
@@ -30,10 +48,59 @@ class Weighted:
     axis: int
 
 
+@dataclass(frozen=True)
+class Skip:
+    """Input ``index`` of a residual Add, which reads ``data``."""
+
+    node: onnx.NodeProto
+    index: int
+    data: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Everything that reads int8."""
+
+    weighted: tuple[Weighted, ...]
+    skips: tuple[Skip, ...] = ()
+
+
 def eligible(graph: Graph) -> list[Weighted]:
-    """Every operation of *graph* that the rules above allow in INT8, in the graph's order."""
+    """Every operation of *graph* that the rules for every toolchain allow in INT8, in the graph's order."""
     found = (_weighted(graph, node) for node in graph.model.graph.node)
     return [item for item in found if item is not None]
+
+
+def place(graph: Graph, candidates: list[Weighted], ranges: Mapping[str, Range], scheme: Scheme) -> Placement:
+    """What becomes INT8 of *candidates*, given the *ranges* of their data and of the graph's Add inputs."""
+    chosen = tuple(item for item in candidates if item.data in ranges)
+    return Placement(chosen, _skips(graph, chosen, ranges)) if scheme.tensor_cores else Placement(chosen)
+
+
+def for_tensor_cores(graph: Graph, candidates: list[Weighted], ranges: Mapping[str, Range]) -> list[Weighted]:
+    """*candidates* without transposed convolutions and the products of one row or one column."""
+    found = [item for item in candidates if item.node.op_type != "ConvTranspose"]
+    return [item for item in found if item.data not in ranges or not _vector(graph, item, ranges[item.data])]
+
+
+def add_inputs(graph: Graph) -> list[str]:
+    """What may turn out to be the skip input of a residual Add."""
+    adds = [node for node in graph.model.graph.node if node.op_type == "Add"]
+    return [name for node in adds for name in node.input if name not in graph.constants]
+
+
+def share_concat_scales(graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """*ranges*, widened where quantized tensors meet in a Concat."""
+    shared = dict(ranges)
+    quantized = {item.data for item in placement.weighted} | {item.data for item in placement.skips}
+    for node in graph.model.graph.node:
+        meeting = [name for name in [*node.input, *node.output] if name in quantized]
+        if node.op_type == "Concat" and len(meeting) > 1:
+            peaks = [shared[name].peak for name in meeting]
+            if max(peaks) <= MAX_RANGE_RATIO * min(peaks):
+                widest = max((shared[name] for name in meeting), key=lambda found: found.peak)
+                shared |= {name: Range(-widest.peak, widest.peak, shared[name].shape) for name in meeting}
+    return shared
 
 
 def _weighted(graph: Graph, node: onnx.NodeProto) -> Weighted | None:
@@ -62,3 +129,40 @@ def _channel_axis(node: onnx.NodeProto, rank: int) -> int | None:
     if node.op_type == "Gemm":
         return None if attribute(node, "transA", 0) else 1 - attribute(node, "transB", 0)
     return 1 if rank == 2 else None
+
+
+def _vector(graph: Graph, item: Weighted, data: Range) -> bool:
+    if item.node.op_type not in ("Gemm", "MatMul"):
+        return False
+    return math.prod(data.shape[:-1]) == 1 or graph.constants[item.weight].dims[item.axis] == 1
+
+
+def _skips(graph: Graph, chosen: tuple[Weighted, ...], ranges: Mapping[str, Range]) -> tuple[Skip, ...]:
+    """For each Add of an INT8 convolution and something else, whose sum is read as INT8: the something else. Of two
+    convolutions it is the one with fewer before it (a ResNet's projection)."""
+    convolutions = {item.node.output[0] for item in chosen if item.node.op_type == "Conv"}
+    quantized = {item.data for item in chosen}
+    depths = _depths(graph, convolutions)
+    found = []
+    for node in graph.model.graph.node:
+        if node.op_type != "Add" or not convolutions & set(node.input) or not _read_as_int8(graph, node, quantized):
+            continue
+        index = min((0, 1), key=lambda i: (node.input[i] in convolutions, depths.get(node.input[i], 0)))
+        data, other = node.input[index], node.input[1 - index]
+        if other in convolutions and data in ranges and ranges[data].shape == ranges.get(other, ranges[data]).shape:
+            found.append(Skip(node, index, data))
+    return tuple(found)
+
+
+def _read_as_int8(graph: Graph, node: onnx.NodeProto, quantized: set[str]) -> bool:
+    activated = [reader.output[0] for reader in graph.readers[node.output[0]] if reader.op_type in ACTIVATIONS]
+    return not quantized.isdisjoint([node.output[0], *activated])
+
+
+def _depths(graph: Graph, convolutions: set[str]) -> dict[str, int]:
+    """How many INT8 convolutions lie on the longest way to each tensor."""
+    depths: dict[str, int] = {}
+    for node in graph.model.graph.node:
+        before = max((depths.get(name, 0) for name in node.input), default=0)
+        depths.update({name: before + (name in convolutions) for name in node.output})
+    return depths

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -11,27 +10,9 @@ from onnx import helper, numpy_helper
 
 from edgefuse.quantize.graph import Graph
 from edgefuse.quantize.observe import Range
-from edgefuse.quantize.placement import Weighted
+from edgefuse.quantize.placement import Placement
+from edgefuse.quantize.schemes import Quantization, Scheme
 from edgefuse.spec import Array
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """Affine quantization of one tensor: ``real = scale * (integer - zero_point)``."""
-
-    scale: float
-    zero_point: int
-    dtype: type[np.signedinteger] | type[np.unsignedinteger]
-
-
-def activation_quantization(found: Range) -> Quantization:
-    """uint8 over the observed range, widened to hold 0 so that padding and ReLU's zero are exact.
-
-    scale = (high - low) / 255, zero point = round(-low / scale) (Jacob et al. 2018, arXiv:1712.05877, eq. 1–3).
-    """
-    low, high = min(found.low, 0.0), max(found.high, 0.0)
-    scale = max((high - low) / 255, float(np.finfo(np.float32).tiny) * 256)
-    return Quantization(scale, int(np.clip(round(-low / scale), 0, 255)), np.uint8)
 
 
 def weight_quantization(weight: Array, axis: int) -> tuple[Array, Array]:
@@ -43,16 +24,18 @@ def weight_quantization(weight: Array, axis: int) -> tuple[Array, Array]:
     return integers, scale.reshape(-1).astype(np.float32)
 
 
-def insert_qdq(graph: Graph, chosen: Sequence[Weighted], ranges: Mapping[str, Range]) -> onnx.ModelProto:
-    """A copy of the graph's model in which the *chosen* operations read int8 through Q/DQ nodes."""
+def insert_qdq(graph: Graph, chosen: Placement, ranges: Mapping[str, Range], scheme: Scheme) -> onnx.ModelProto:
+    """A copy of the graph's model in which what is *chosen* reads int8 through Q/DQ nodes."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     writer = _Writer(model)
     nodes = {tuple(node.output): node for node in model.graph.node}
-    for item in chosen:
+    for item in chosen.weighted:
         node = nodes[tuple(item.node.output)]
-        node.input[0] = writer.data(item.data, activation_quantization(ranges[item.data]))
+        node.input[0] = writer.data(item.data, scheme.activation(ranges[item.data]))
         node.input[1] = writer.weight(item.weight, item.axis)
+    for skip in chosen.skips:
+        nodes[tuple(skip.node.output)].input[skip.index] = writer.data(skip.data, scheme.activation(ranges[skip.data]))
     return writer.finish()
 
 

@@ -16,7 +16,8 @@ from edgefuse.errors import ModelError
 from edgefuse.fidelity import decibels
 from edgefuse.quantize import quantize_int8
 from edgefuse.quantize.observe import Range
-from edgefuse.quantize.rewrite import activation_quantization, weight_quantization
+from edgefuse.quantize.rewrite import weight_quantization
+from edgefuse.quantize.schemes import affine_uint8, symmetric_int8
 
 
 def save(path, nodes, inputs, outputs, weights):
@@ -168,7 +169,7 @@ finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 @given(finite, finite)
 def test_zero_and_both_ends_survive_the_affine_map(a, b):
     low, high = min(a, b), max(a, b)
-    how = activation_quantization(Range(low, high))
+    how = affine_uint8(Range(low, high))
     for value in (0.0, low, high):
         integer = np.clip(np.rint(value / how.scale) + how.zero_point, 0, 255)
         error = abs(how.scale * (integer - how.zero_point) - value)
@@ -188,3 +189,109 @@ def test_weights_are_within_half_a_step_per_channel(rows, columns, axis):
 def test_a_channel_of_zeros_keeps_a_positive_scale():
     integers, scale = weight_quantization(np.zeros((2, 3), np.float32), 0)
     assert (scale > 0).all() and not integers.any()
+
+
+def qdq(path):
+    """Reader of each DequantizeLinear'd tensor, by the name of the tensor that was quantized."""
+    graph = onnx.load(path).graph
+    return {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}, graph
+
+
+def test_for_tensorrt_everything_is_signed_symmetric_and_scales_are_scalars(conv_net, tmp_path):
+    quantize_int8(conv_net, tmp_path / "q.onnx", samples(), "tensorrt")
+    _, graph = qdq(tmp_path / "q.onnx")
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert len(pairs) > 4
+    for node in pairs:
+        scale, zero = constants[node.input[1]], constants[node.input[2]]
+        assert zero.dtype == np.int8 and not zero.any() and (scale > 0).all()
+        if node.input[0] not in constants:  # an activation: TensorRT runs a scale of shape [1] in float, silently
+            assert scale.shape == () and zero.shape == ()
+
+
+def test_for_tensorrt_a_head_of_one_row_stays_float_and_one_of_many_rows_does_not(conv_net, tmp_path):
+    counts = quantize_int8(conv_net, tmp_path / "q.onnx", samples(), "tensorrt")
+    assert counts.nodes == ("conv1", "conv2") and counts.eligible == 2
+    net = save(
+        tmp_path / "n.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="rows")],
+        {"x": (TensorProto.FLOAT, [1, 4, 8])},
+        ["y"],
+        {"w": random(8, 6)},
+    )
+    assert quantize_int8(net, tmp_path / "r.onnx", [{"x": random(1, 4, 8)}], "tensorrt").nodes == ("rows",)
+
+
+def residual_net(tmp_path, projection):
+    """conv1 → conv2, joined with conv1's output (or its projection) by Add and ReLU, then conv3."""
+    skip = "p" if projection else "r1"
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], name="conv1", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], name="conv2", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["c2", "w2"], ["c22"], name="conv22", pads=[1, 1, 1, 1]),
+        *([helper.make_node("Conv", ["r1", "wp"], ["p"], name="project")] if projection else []),
+        helper.make_node("Add", ["c22", skip], ["sum"], name="join"),
+        helper.make_node("Relu", ["sum"], ["r2"]),
+        helper.make_node("Conv", ["r2", "w3"], ["y"], name="conv3"),
+    ]
+    weights = {"w1": random(8, 3, 3, 3), "w2": random(8, 8, 3, 3), "wp": random(8, 8, 1, 1), "w3": random(4, 8, 1, 1)}
+    used = {name: value for name, value in weights.items() if projection or name != "wp"}
+    return save(tmp_path / "res.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y"], used)
+
+
+@pytest.mark.parametrize("projection", [False, True])
+def test_for_tensorrt_the_skip_input_of_a_residual_add_is_quantized_and_the_convolution_branch_is_not(
+    projection, tmp_path
+):
+    quantize_int8(residual_net(tmp_path, projection), tmp_path / "q.onnx", samples(), "tensorrt")
+    quantized, graph = qdq(tmp_path / "q.onnx")
+    join = next(node for node in graph.node if node.name == "join")
+    assert list(join.input) == ["c22", "p.dq" if projection else "r1.dq"]
+    assert "c22" not in quantized
+    quantize_int8(residual_net(tmp_path, projection), tmp_path / "cpu.onnx", samples())
+    assert next(n for n in onnx.load(tmp_path / "cpu.onnx").graph.node if n.name == "join").input[1] in ("p", "r1")
+
+
+def concat_net(tmp_path, gain):
+    """Two convolutions' outputs meet in a Concat, one of them *gain* times as large and read once more."""
+    nodes = [
+        helper.make_node("Conv", ["x", "wa"], ["a"], name="a"),
+        helper.make_node("Conv", ["x", "wb"], ["b"], name="b"),
+        helper.make_node("Concat", ["a", "b"], ["joined"], axis=1),
+        helper.make_node("Conv", ["joined", "wj"], ["y"], name="join"),
+        helper.make_node("Conv", ["b", "wz"], ["z"], name="again"),
+    ]
+    weights = {"wa": random(8, 3, 1, 1), "wb": random(8, 3, 1, 1), "wj": random(4, 16, 1, 1), "wz": random(4, 8, 1, 1)}
+    weights["wb"] = (weights["wb"] * gain).astype(np.float32)
+    return save(tmp_path / "cat.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y", "z"], weights)
+
+
+@pytest.mark.parametrize(("gain", "shared"), [(1.0, True), (0.6, True), (0.01, False)])
+def test_for_tensorrt_tensors_that_meet_in_a_concat_share_a_scale_unless_one_would_drown(gain, shared, tmp_path):
+    quantize_int8(concat_net(tmp_path, gain), tmp_path / "q.onnx", samples(), "tensorrt")
+    _, graph = qdq(tmp_path / "q.onnx")
+    scale = {t.name: float(numpy_helper.to_array(t)) for t in graph.initializer if t.name in ("joined.scale", "b.scale")}
+    assert len(scale) == 2 and (scale["joined.scale"] == scale["b.scale"]) is shared
+
+
+def test_for_tensorrt_a_transposed_convolution_stays_float(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv"),
+        helper.make_node("ConvTranspose", ["c", "t"], ["y"], name="up"),
+    ]
+    weights = {"w": random(4, 3, 3, 3), "t": random(4, 2, 2, 2)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y"], weights)
+    assert quantize_int8(net, tmp_path / "q.onnx", samples(), "tensorrt").nodes == ("conv",)
+    assert quantize_int8(net, tmp_path / "c.onnx", samples()).nodes == ("conv", "up")
+
+
+@given(finite, finite)
+def test_the_symmetric_map_keeps_zero_and_the_far_end(a, b):
+    low, high = min(a, b), max(a, b)
+    how = symmetric_int8(Range(low, high))
+    assert how.zero_point == 0 and how.dtype is np.int8
+    for value in (0.0, low, high):
+        integer = np.clip(np.rint(value / how.scale), -128, 127)
+        assert abs(integer * how.scale - value) <= how.scale / 2 * 1.001

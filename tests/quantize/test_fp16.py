@@ -1,0 +1,94 @@
+"""FP16 casts on small graphs: what fits is cast, what would overflow stays, and onnxruntime agrees."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgefuse.errors import ModelError
+from edgefuse.fidelity import decibels
+from edgefuse.quantize import quantize_int8
+from edgefuse.quantize.fp16 import observe_floats, to_fp16
+from tests.quantize.test_quantize import conv_net, random, run, samples, save  # noqa: F401 (conv_net is a fixture)
+
+
+def types(path):
+    """Element type of every tensor that a node makes."""
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(path))
+    return {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+
+
+def test_a_graph_that_fits_runs_in_fp16_and_stays_close(conv_net, tmp_path):  # noqa: F811
+    out = tmp_path / "h.onnx"
+    assert to_fp16(conv_net, out, observe_floats(conv_net, samples())) == ()
+    assert types(out)["c1"] == types(out)["r2"] == TensorProto.FLOAT16
+    model = onnx.load(out)
+    assert model.graph.input[0].type.tensor_type.elem_type == TensorProto.FLOAT, "a feed stays as it was"
+    assert model.opset_import[0].version == 18
+    reference = np.concatenate([run(conv_net, feed)[0] for feed in samples()])
+    got = np.concatenate([run(out, feed)[0] for feed in samples()])
+    assert 50 < decibels(float((reference**2).sum()), float(((got - reference) ** 2).sum())) < 120
+
+
+def test_int8_between_fp16_keeps_its_integers(conv_net, tmp_path):  # noqa: F811
+    quantize_int8(conv_net, tmp_path / "q.onnx", samples(), "tensorrt")
+    out = tmp_path / "qh.onnx"
+    assert to_fp16(tmp_path / "q.onnx", out, observe_floats(conv_net, samples())) == ()
+    model = onnx.load(out)
+    assert model.opset_import[0].version == 19, "the first with FP16 scales"
+    assert {t.name: t.data_type for t in model.graph.initializer}["w2.q"] == TensorProto.INT8
+    assert types(out)["x.dq"] == types(out)["c2"] == TensorProto.FLOAT16
+    reference = np.concatenate([run(tmp_path / "q.onnx", feed)[0] for feed in samples()])
+    got = np.concatenate([run(out, feed)[0] for feed in samples()])
+    assert decibels(float((reference**2).sum()), float(((got - reference) ** 2).sum())) > 35
+
+
+def test_what_would_overflow_stays_in_float32(tmp_path):
+    nodes = [
+        helper.make_node("Mul", ["x", "thousand"], ["big"], name="grow"),
+        helper.make_node("Mul", ["big", "big"], ["square"], name="square"),
+        helper.make_node("Div", ["square", "million"], ["small"], name="shrink"),
+        helper.make_node("Relu", ["small"], ["y"], name="relu"),
+    ]
+    constants = {"thousand": np.float32(1000), "million": np.float32(1e6)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], constants)
+    feed = {"x": np.array([[-3, 1, 2, 3]], np.float32)}
+    kept = to_fp16(net, tmp_path / "h.onnx", observe_floats(net, [feed]))
+    assert kept == ("grow", "square", "shrink")
+    assert np.allclose(run(tmp_path / "h.onnx", feed)[0], [[9, 1, 4, 9]], rtol=1e-3)
+
+
+def test_a_mask_of_minus_infinity_stays_infinite(tmp_path):
+    nodes = [helper.make_node("Add", ["x", "mask"], ["m"], name="m"), helper.make_node("Softmax", ["m"], ["y"], name="s")]
+    mask = np.array([[0, 0, -np.inf, 0]], np.float32)
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {"mask": mask})
+    feed = {"x": random(1, 4)}
+    assert to_fp16(net, tmp_path / "h.onnx", observe_floats(net, [feed])) == ()
+    got = run(tmp_path / "h.onnx", feed)[0]
+    assert got[0, 2] == 0 and np.allclose(got, run(net, feed)[0], atol=1e-3)
+
+
+def test_int8_scales_that_fp16_cannot_hold_stay_float32_with_their_operation(tmp_path):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], name="tiny")]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["y"], {"w": random(8, 6) * 1e-6})
+    feed = {"x": random(1, 4, 8)}
+    quantize_int8(net, tmp_path / "q.onnx", [feed], "tensorrt")
+    kept = to_fp16(tmp_path / "q.onnx", tmp_path / "h.onnx", observe_floats(net, [feed]))
+    assert "tiny" in kept
+    reference, got = run(tmp_path / "q.onnx", feed)[0], run(tmp_path / "h.onnx", feed)[0]
+    assert decibels(float((reference**2).sum()), float(((got - reference) ** 2).sum())) > 50
+
+
+def test_a_graph_with_a_body_is_refused(tmp_path):
+    body = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["inner"])],
+        "body",
+        [],
+        [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+    )
+    nodes = [helper.make_node("If", ["yes"], ["y"], name="branch", then_branch=body, else_branch=body)]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {"yes": np.array(True)})
+    with pytest.raises(ModelError, match="If"):
+        to_fp16(net, tmp_path / "h.onnx", {})
