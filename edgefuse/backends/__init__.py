@@ -18,6 +18,7 @@ from edgefuse.spec import Array, Feed, ModelSpec
 BACKENDS = {
     "openvino": "edgefuse.backends.openvino",
     "onnxruntime": "edgefuse.backends.onnxruntime",
+    "tensorrt": "edgefuse.backends.tensorrt",
 }
 
 
@@ -33,18 +34,25 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a graph is executed. ``inference_precision`` is what float operations may run in: "f32" or "bf16"."""
+    """How a graph is executed. ``inference_precision`` is what float operations may run in: "f32", "bf16" (CPU) or
+    "tf32" (GPU). ``threads`` is the CPU's; ``cuda_graph`` and ``workspace_mib`` (for the builder's tactics) the GPU's.
+    """
 
     threads: int = 1
     inference_precision: str = "f32"
+    cuda_graph: bool = True
+    workspace_mib: int = 1024
 
 
 class Backend(Protocol):
     def version(self) -> str:
         """The vendor library's release, such as "2026.4.1". Raises ``MissingToolError``."""
 
+    def identity(self) -> dict[str, str]:
+        """Everything that an artifact is tied to: at least ``version`` and ``arch``."""
+
     def capabilities(self) -> dict[str, Any]:
-        """What this machine's device can do: ``name``, ``arch``, ``precisions``."""
+        """What this machine's device can do: ``name``, ``arch`` (identity's), ``precisions``."""
 
     def compile(self, onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
         """Write the artifact for *onnx_path* into the existing folder *out*."""

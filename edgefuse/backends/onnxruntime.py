@@ -43,6 +43,10 @@ def version() -> str:
     return str(ort.__version__)
 
 
+def identity() -> dict[str, str]:
+    return {"version": version(), "arch": platform.machine()}
+
+
 def capabilities() -> dict[str, Any]:
     return {
         "name": platform.processor() or platform.machine(),

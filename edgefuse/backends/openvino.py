@@ -32,6 +32,10 @@ def version() -> str:
     return str(ov.get_version()).split("-")[0]
 
 
+def identity() -> dict[str, str]:
+    return {"version": version(), "arch": platform.machine()}
+
+
 @functools.cache
 def capabilities() -> dict[str, Any]:
     """Name and architecture of this machine's CPU, and the precisions that its plugin runs natively."""

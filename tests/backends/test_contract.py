@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgefuse
 from edgefuse.backends import BACKENDS, Settings, load_backend
-from edgefuse.errors import ToolchainError, UsageError
+from edgefuse.errors import DeviceMismatchError, ToolchainError, UsageError
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 
 SPEC = ModelSpec(
@@ -54,7 +54,12 @@ def write_onnx(path: Path, batch: int | str = 1) -> Path:
 
 @pytest.fixture(params=sorted(BACKENDS))
 def backend(request):
-    return load_backend(request.param)
+    backend = load_backend(request.param)
+    try:
+        backend.capabilities()
+    except DeviceMismatchError as error:
+        pytest.skip(error.what)
+    return backend
 
 
 @pytest.fixture
