@@ -27,6 +27,9 @@ SUFFIX = ".edgefuse"
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 MODEL = "model.onnx"
+GRAPHS_FOLDER = "graphs"
+SEARCH = "search.npz"
+EMULATED = "emulated.npz"
 REPORT = "report.json"
 REPORT_HTML = "report.html"
 NO_CHECKSUM = "0" * 64
@@ -34,14 +37,21 @@ NO_CHECKSUM = "0" * 64
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk. ``manifest`` is its checked JSON."""
+    """A verified bundle on disk. ``manifest`` is its checked JSON; ``path`` is a folder, ``shown`` what the user
+    named, which may be a zip."""
 
     path: Path
     manifest: dict[str, Any]
+    shown: Path
 
     @property
     def spec(self) -> ModelSpec:
         return ModelSpec.from_json(self.manifest["model"])
+
+    @property
+    def portable(self) -> bool:
+        """Whether no device has compiled it yet."""
+        return self.manifest["artifact"] is None
 
     @property
     def settings(self) -> Settings:
@@ -50,6 +60,11 @@ class Bundle:
     @property
     def artifact(self) -> Path:
         return self.path / str(self.manifest["artifact"]["path"])
+
+    @property
+    def graphs(self) -> dict[str, Path]:
+        """The ONNX graphs by the precision that they hold ("float", "int8" …)."""
+        return {name: self.path / file for name, file in self.manifest["graphs"].items()}
 
 
 def sha256(path: Path) -> str:
@@ -110,7 +125,7 @@ def verify(folder: Path, shown: Path | None = None) -> Bundle:
         raise BundleError(f"holds {name!r}, which the manifest does not name", where=where, hint="Remove it.")
     for name, listed in files.items():
         _verify_file(folder, name, listed, where)
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, shown or folder)
 
 
 def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
@@ -155,15 +170,20 @@ def _check_contents(manifest: dict[str, Any]) -> str:
     """The backend's name; KeyError, TypeError, AttributeError or ValueError where something that is read is missing."""
     ModelSpec.from_json(manifest["model"])
     made = manifest["artifact"]
-    Settings(**made["settings"])
-    artifact = PurePosixPath(made["path"])
-    if artifact.is_absolute() or ".." in artifact.parts:
-        raise ValueError(f"{artifact} lies outside the bundle")
+    paths = list(manifest["graphs"].values())
+    if made is None:  # portable: carries what its device needs to choose and to judge
+        paths += [name for name in (SEARCH, EMULATED) if manifest["files"][name]]
+    else:
+        Settings(**made["settings"])
+        paths.append(made["path"])
+    for path in map(PurePosixPath, paths):
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{path} lies outside the bundle")
     for listed in manifest["files"].values():
         int(listed["size_bytes"]), str(listed["sha256"])
     for key in ("name", "plan", "limits", "verdict"):
         manifest[key]
-    return str(made["backend"])
+    return str((made or manifest["target"])["backend"])
 
 
 def manifest_checksum(text: str) -> str:

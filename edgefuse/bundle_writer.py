@@ -58,7 +58,7 @@ def _check_replaceable(path: Path, shown: Path) -> None:
     if path.is_symlink():  # though resolved: it leads in a circle
         raise UsageError("cannot write there: the link leads to itself", where=str(shown), hint="Choose another -o.")
     seen = _identity(path)
-    if seen is None or _is_empty_folder(path) or _looks_like_bundle(path):
+    if seen is None or _is_empty_folder(path) or looks_like_bundle(path):
         return
     if _identity(path) != seen:  # another process has put its bundle there while we looked
         return _check_replaceable(path, shown)
@@ -84,7 +84,7 @@ def _is_empty_folder(path: Path) -> bool:
         return False
 
 
-def _looks_like_bundle(path: Path) -> bool:
+def looks_like_bundle(path: Path) -> bool:
     """Damaged or not. By the manifest's keys: browser extensions and web apps have a manifest.json too, and every
     .npz and .pt file is a zip."""
     try:

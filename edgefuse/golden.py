@@ -7,7 +7,7 @@ Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from edgefuse.backends import Runner
 from edgefuse.calibration import Sample
 from edgefuse.errors import ModelError
 from edgefuse.samples import SampleWriter, iterate_rows, read_headers
-from edgefuse.spec import Array
+from edgefuse.spec import Array, Feed
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,27 @@ def write_golden(path: Path, samples: Iterable[Sample], reference: Runner) -> No
             if sample.group is not None:
                 row["group"] = np.asarray(sample.group, np.int64)
             writer.write(row)
+
+
+def write_outputs(path: Path, golden: Path, runners: Mapping[str, Runner]) -> None:
+    """What each of *runners* answers to the golden samples, as arrays ``RUNNER.OUTPUT`` with one row per sample."""
+    with SampleWriter(path) as writer:
+        for sample in read_golden(golden):
+            answers = {name: runner(sample.feed) for name, runner in runners.items()}
+            writer.write({f"{name}.{key}": array for name, found in answers.items() for key, array in found.items()})
+
+
+class Recorded:
+    """A runner that answers what was written by :func:`write_outputs`, sample after sample, whatever it is fed."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._rows, self._prefix = iterate_rows(path, read_headers(path)), f"{name}."
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        return _part(next(self._rows), self._prefix)
+
+    def close(self) -> None:
+        self._rows = iter(())
 
 
 def _check_finite(outputs: dict[str, Array], index: int) -> None:

@@ -37,6 +37,6 @@ def run_bundle_once(path: str) -> int:
 
 
 def capabilities(backend: str) -> dict[str, Any]:
-    """The backend's version and what this machine can do with it."""
+    """The backend's version, what its artifacts here are tied to, and what this machine can do with it."""
     vendor = load_backend(backend)
-    return {"version": vendor.version(), **vendor.capabilities()}
+    return {"version": vendor.version(), "identity": vendor.identity(), **vendor.capabilities()}

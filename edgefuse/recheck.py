@@ -9,10 +9,10 @@ from typing import Any
 from edgefuse import child
 from edgefuse.bundle import GOLDEN, Bundle
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
-from edgefuse.device import environment
 from edgefuse.errors import RecipeError
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
+from edgefuse.machine import environment
 from edgefuse.metrics import METRICS, SQNR, load_metric
 from edgefuse.progress import Steps
 from edgefuse.recipe import Accuracy, Limit
@@ -34,7 +34,7 @@ def check_bundle(
 
     A custom metric is the user's Python file, which a bundle does not carry: *metrics_folder* says where it lies.
     """
-    judge = _judge(bundle, max_drop, metrics_folder)
+    judge = stored_judge(bundle, max_drop, metrics_folder)
     limit_ms = p90_ms if p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden = bundle.path / GOLDEN
     with steps.step("First inference"):
@@ -46,7 +46,7 @@ def check_bundle(
     with steps.step("Measuring latency"):
         feeds = [sample.feed for sample in itertools.islice(read_golden(golden), FEEDS)]
         latency = latency_json(measure({"compiled": runner, "again": again}, feeds), limit_ms)
-    accuracy = judge_accuracy(comparison, pair, judge)
+    accuracy = {**judge_accuracy(comparison, pair, judge), "emulated": False}
     return {
         "format": FORMAT,
         "verdict": overall_verdict([], accuracy, latency).value,
@@ -60,7 +60,8 @@ def check_bundle(
     }
 
 
-def _judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) -> Judge:
+def stored_judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) -> Judge:
+    """The bundle's own rule for accuracy, with another limit where one is given."""
     stored = dict(bundle.manifest["limits"]["accuracy"])
     limit = max_drop or Limit(**stored.pop("max_drop"))
     accuracy = Accuracy(**{**stored, "max_drop": limit})
@@ -69,7 +70,7 @@ def _judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) 
     if accuracy.metric not in METRICS and metrics_folder is None:
         raise RecipeError(
             f"the metric {accuracy.metric!r} is code of yours, which a bundle does not carry",
-            where=str(bundle.path),
+            where=str(bundle.shown),
             hint="Add --recipe with the recipe that the bundle was made from.",
         )
     return make_judge(accuracy, load_metric(accuracy.metric, metrics_folder or Path()), bundle.spec.outputs)

@@ -7,7 +7,6 @@ with edgefuse.load("rover.edgefuse") as model:
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import warnings
 from collections.abc import Mapping
@@ -21,6 +20,9 @@ from edgefuse.backends import Runner, load_backend
 from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.errors import DeviceMismatchError, FeedError
 from edgefuse.spec import Array, Feed, ModelSpec, check_feed
+
+IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driver": "driver"}
+"""What people call the keys of a backend's ``identity``."""
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -37,19 +39,29 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def open_runner(bundle: Bundle) -> Runner:
     """The bundle's artifact in its backend, after the device has been found to match."""
+    if bundle.portable:
+        target = bundle.manifest["target"]["name"]
+        raise DeviceMismatchError(
+            f"is portable: it has not been compiled on its device yet (target {target})",
+            where=str(bundle.shown),
+            hint=_compile_here(bundle),
+        )
     made = bundle.manifest["artifact"]
-    backend = load_backend(str(made["backend"]))
-    here = {"version": backend.version(), "arch": platform.machine()}
-    for key, name in (("arch", "architecture"), ("version", f"{made['backend']} version")):
-        if made[key] != here[key]:
+    name = str(made["backend"])
+    backend = load_backend(name)
+    for key, value in backend.identity().items():
+        if made.get(key) != value:
+            install = f"Install {name}=={made[key]}, or compile" if key == "version" else "Compile"
             raise DeviceMismatchError(
-                f"was made for {name} {made[key]}; this machine has {here[key]}",
-                where=str(bundle.path),
-                hint=f"Install {made['backend']}=={made[key]}, or compile the model again on this machine."
-                if key == "version"
-                else "Compile the model again on this machine.",
+                f"was made for {IDENTITY.get(key, key).format(name)} {made.get(key)}; this machine has {value}",
+                where=str(bundle.shown),
+                hint=f"{install} it again on this machine: {_compile_here(bundle)}",
             )
     return backend.open(bundle.artifact, bundle.spec, bundle.settings)
+
+
+def _compile_here(bundle: Bundle) -> str:
+    return f"edgefuse compile {bundle.shown.name}"
 
 
 class Model:

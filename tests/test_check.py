@@ -84,7 +84,14 @@ def test_parity_allows_rounding_and_nothing_else():
 def test_one_failure_fails_the_whole_and_one_doubt_leaves_it_open():
     assert combine([Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL]) is Verdict.FAIL
     assert combine([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
-    assert [verdict.exit_code for verdict in Verdict] == [0, 1, 3]
+    assert combine([Verdict.PASS, Verdict.PENDING]) is Verdict.PENDING
+    assert combine([Verdict.PENDING, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
+    assert {verdict.value: verdict.exit_code for verdict in Verdict} == {
+        "pass": 0,
+        "fail": 1,
+        "inconclusive": 3,
+        "pending": 0,
+    }
 
 
 def test_an_arrows_doubt_does_not_spoil_a_proven_whole_but_its_failure_does():
@@ -92,6 +99,7 @@ def test_an_arrows_doubt_does_not_spoil_a_proven_whole_but_its_failure_does():
     assert overall_verdict([{"verdict": "inconclusive"}], passed, latency) is Verdict.PASS
     assert overall_verdict([{"verdict": "fail"}], passed, latency) is Verdict.FAIL
     assert overall_verdict([], passed, {"verdict": "inconclusive"}) is Verdict.INCONCLUSIVE
+    assert overall_verdict([{"verdict": "pending"}], passed, latency) is Verdict.PENDING
 
 
 def test_fidelity_of_fewer_than_16_samples_proves_nothing_but_can_disprove():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefuse.bundle import SUFFIX
-from edgefuse.device import load_device
+from edgefuse.bundle import SUFFIX, open_bundle
+from edgefuse.bundle_writer import looks_like_bundle
+from edgefuse.device import Device, assumed, load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
 from edgefuse.metrics import SQNR
+from edgefuse.plan import PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recipe import (
     Recipe,
@@ -24,6 +27,7 @@ from edgefuse.recipe import (
     require_recipe,
     suggest_recipe,
 )
+from edgefuse.recompile import Rerun, compile_bundle
 from edgefuse.spec import parse_input_flag
 from edgefuse.verdict import Verdict
 
@@ -33,7 +37,10 @@ if TYPE_CHECKING:
 
 @click.command("compile")
 @click.argument("model")
-@click.option("--target", default="host", show_default=True, help="Device to compile for (see: edgefuse devices).")
+@click.option(
+    "--target", help="Device to compile for (see: edgefuse devices) [default: host; a bundle's own for a bundle]."
+)
+@click.option("--require-device", is_flag=True, help="Refuse to make a portable bundle where the device is not here.")
 @click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Real samples: an .npz file or a folder of them.")
 @click.option(
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
     "--precision",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "float", "bf16", "int8", "int8+bf16"]),
+    type=click.Choice(["auto", *PRECISIONS]),
     help="auto: the fastest that stays within the limit, by measurement.",
 )
 @click.option("--max-drop", help='Accuracy that may be lost: "1%" (relative) or "0.5pt" (absolute).')
@@ -63,7 +70,8 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def command(
     model: str,
-    target: str,
+    target: str | None,
+    require_device: bool,
     recipe_name: str | None,
     calibration: Path | None,
     output: Path | None,
@@ -77,30 +85,91 @@ def command(
 ) -> int:
     """Compile MODEL for a device, prove that it is still accurate, and write a bundle.
 
-    MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module) or a recipe (a folder or a name).
+    MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module), a recipe (a folder or a name), or
+    a bundle, which is compiled for this machine from the graphs that it carries.
 
     \b
     edgefuse compile digits
-    edgefuse compile policy.pt2 --target intel-cpu --calibration samples/
+    edgefuse compile policy.pt2 --target jetson --calibration samples/
+    edgefuse compile policy.edgefuse     (on the Jetson, without torch and onnx)
     """
+    steps = Steps(quiet=quiet)
+    if looks_like_bundle(Path(model)):
+        _refuse_on_bundle(calibration=calibration, input=inputs, trust=trust)
+        rerun = _rerun(Path(model), target, recipe_name, output, precision, max_drop, max_latency)
+        with open_bundle(Path(model)) as bundle:
+            report = compile_bundle(bundle, rerun, steps)
+        return _show(report, rerun.out, as_json)
     recipe, path = _resolve(model, recipe_name)
     recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
-    device = load_device(target)
+    device = load_device(target or "host")
     compile_module = _import_compiler()
     request: Request = compile_module.Request(
-        path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"), precision, trust
+        path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"), precision, trust, require_device
     )
-    steps = Steps(quiet=quiet)
     if not quiet:
-        click.echo(f"Compiling {recipe.name} for {device.name} ({device.backend})", err=True)
-    report = compile_module.compile_model(request, steps)
+        _introduce(recipe.name, device)
+    return _show(compile_module.compile_model(request, steps), request.out, as_json)
+
+
+def _introduce(name: str, device: Device) -> None:
+    """What is about to happen, with everything that is assumed about the device."""
+    click.echo(f"Compiling {name} for {device.name} ({device.backend})", err=True)
+    if device.alias:
+        click.echo(f"  {device.alias} means {device.name}, the family's default", err=True)
+    for sentence in [assumed(device), *device.limits]:
+        if sentence:
+            click.echo(f"  {sentence}", err=True)
+
+
+def _show(report: dict[str, Any], out: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
         from edgefuse.report.text import print_report
 
-        print_report(report, request.out)
+        print_report(report, out)
     return Verdict(report["verdict"]).exit_code
+
+
+def _refuse_on_bundle(**flags: object) -> None:
+    for name, value in flags.items():
+        if value:
+            raise UsageError(
+                "has no effect on a bundle, whose samples and inputs are settled",
+                where=f"--{name}",
+                hint="Compile the model file instead.",
+            )
+
+
+def _rerun(
+    bundle: Path,
+    target: str | None,
+    recipe_name: str | None,
+    output: Path | None,
+    precision: str,
+    max_drop: str | None,
+    max_latency: str | None,
+) -> Rerun:
+    """The flags for compiling a bundle; it is replaced where no -o is given."""
+    return Rerun(
+        out=output or bundle,
+        target=target,
+        precision=precision,
+        max_drop=parse_limit(max_drop) if max_drop is not None else None,
+        p90_ms=parse_milliseconds(max_latency) if max_latency is not None else None,
+        metrics_folder=require_recipe(recipe_name).resolve().parent if recipe_name is not None else None,
+        render=_html_writer(),
+    )
+
+
+def _html_writer() -> Callable[[Path, dict[str, Any]], None] | None:
+    """The page needs jinja2 and matplotlib, which a robot may lack: then there is report.json alone."""
+    try:
+        from edgefuse.report.html import write_html
+    except ImportError:
+        return None
+    return write_html
 
 
 def _import_compiler() -> ModuleType:

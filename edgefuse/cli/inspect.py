@@ -36,6 +36,9 @@ def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
         _print(facts)
 
 
+PORTABLE = "none yet: portable; compile it on its device with edgefuse compile"
+
+
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
         return not (path / "recipe.toml").is_file()
@@ -54,7 +57,9 @@ def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "verdict": manifest["verdict"],
         "precision": manifest["plan"]["precision"],
         "threads": manifest["plan"]["threads"],
-        "backend": f"{made['backend']} {made['version']} on {made['arch']}",
+        "target": manifest["target"]["name"],
+        "backend": f"{made['backend']} {made['version']} on {made['arch']}" if made else PORTABLE,
+        "graphs": ", ".join(manifest["graphs"]),
         "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
         f"{len(manifest['files'])} files, every hash right",
         "model": manifest["model"],

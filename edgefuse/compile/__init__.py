@@ -1,49 +1,37 @@
 """The main job, as one straight line: model file → ONNX → INT8 → vendor artifact → verdict → bundle.
 
 Runs at the workstation (imports the exporters). Each arrow is followed by its gate; the order below is the order of
-the work.
+the work. Where the device is another machine, the line ends at the graphs: :mod:`edgefuse.compile.portable`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgefuse import child
-from edgefuse.bundle import GOLDEN, MODEL, REPORT, REPORT_HTML
-from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
-from edgefuse.calibration import CalibrationSet, open_calibration
-from edgefuse.check import Judge, check_labels, judge_accuracy, latency_json, make_judge
-from edgefuse.compile.build import Builder
-from edgefuse.compile.gates import WHOLE, describe_gates, run_gates
-from edgefuse.compile.plan import FLOAT, Candidate, Choice, choose, wanted_precisions
-from edgefuse.device import Device, environment
-from edgefuse.errors import DeviceMismatchError
-from edgefuse.export import Source, load_source
+from edgefuse.backends import Runner
+from edgefuse.backends.onnxruntime import open_graph
+from edgefuse.bundle import GOLDEN, MODEL
+from edgefuse.bundle_writer import new_bundle
+from edgefuse.calibration import open_calibration
+from edgefuse.candidates import Builder, Reach, first_feeds, reach, refuse_elsewhere, store_artifact
+from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
+from edgefuse.compile.graphs import Graph, Graphs
+from edgefuse.compile.portable import finish_portable
+from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
+from edgefuse.export import load_source
+from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
-from edgefuse.latency import measure
 from edgefuse.metrics import SQNR, load_metric
+from edgefuse.plan import FLOAT, GRAPHS, PRECISIONS, Candidate, Choice, choose, wanted_precisions
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe, check_output_names
-from edgefuse.report import Findings, make_report
-from edgefuse.report.html import write_html
-from edgefuse.spec import Feed, ModelSpec
+from edgefuse.spec import ModelSpec
 
-LATENCY_FEEDS = 16
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, flags already merged into the recipe. ``model`` is the file to load."""
-
-    model: Path
-    recipe: Recipe
-    device: Device
-    out: Path
-    precision: str = "auto"
-    trust: bool = False
+__all__ = ["Request", "compile_model"]
 
 
 def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
@@ -51,17 +39,35 @@ def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
 
     The bundle is written whatever the verdict, so that a failed one can be looked into; an error leaves nothing.
     """
+    here = reach(request.device)
+    if here.found is None and request.require_device:
+        raise refuse_elsewhere(request.device, here)
     with new_bundle(request.out) as folder:
         work = folder / "work"
         work.mkdir()
-        return _compile_into(folder, work, request, steps)
+        return _compile_into(folder, work, request, here, steps)
 
 
-def _compile_into(folder: Path, work: Path, request: Request, steps: Steps) -> dict[str, Any]:
-    recipe, device, golden = request.recipe, request.device, folder / GOLDEN
-    supported = _supported(device)
-    precisions = wanted_precisions(request.precision, supported["precisions"], device.name)
+def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps: Steps) -> dict[str, Any]:
+    device, asked = request.device, request.precision
+    supported = here.found["precisions"] if here.found else device.precisions
+    precisions = wanted_precisions(asked, supported, device.name)
+    prepared = _prepare(folder, work, request, steps)
+    required = {FLOAT} if asked == "auto" else set(precisions)
+    wanted = {PRECISIONS[name][0] for name in precisions}
+    graphs, failed = prepared.graphs.make(
+        [name for name in GRAPHS if name in wanted], {PRECISIONS[name][0] for name in required}, steps
+    )
+    if here.found is None:
+        return finish_portable(folder, request, prepared, graphs, failed, here.why, steps)
+    builder = Builder(work, prepared.golden, prepared.source.spec, device)
+    candidates, broken = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
+    return _finish_here(folder, request, prepared, builder, graphs, candidates, failed | broken, here.found, steps)
 
+
+def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepared:
+    """Everything up to the float ONNX graph."""
+    recipe, golden = request.recipe, folder / GOLDEN
     with steps.step("Loading the model") as step:
         source = load_source(request.model, recipe, request.trust)
         check_output_names(recipe, source.spec.outputs)
@@ -73,51 +79,11 @@ def _compile_into(folder: Path, work: Path, request: Request, steps: Steps) -> d
     with steps.step("Float reference"):
         write_golden(golden, samples.golden, source.runner)
         check_labels(read_golden(golden), judge)
-    builder = Builder(work, golden, samples.calibrate, source.spec, device)
+    graphs = Graphs(work, samples.calibrate, source.spec, request.device)
     with steps.step("Exporting to ONNX") as step:
-        exporter = source.export(builder.float_onnx)
+        exporter = source.export(graphs.float_onnx)
         step.note(exporter)
-    required = {FLOAT} if request.precision == "auto" else set(precisions)
-    candidates, failed = builder.build(precisions, required, steps)
-    feeds: list[Feed] = list(samples.golden.first(LATENCY_FEEDS).feeds())
-    with steps.step("Choosing the precision") as step:
-        choice = _choose(builder, candidates, failed, request.precision, samples, source, judge)
-        step.note(choice.reason)
-    chosen = candidates[choice.precision]
-    with steps.step("Checking accuracy") as step:
-        comparisons = run_gates(builder, chosen, judge)
-        step.note(f"{len(samples.golden)} held-out samples")
-    with steps.step("Measuring latency"):
-        latency = _measure(builder, chosen, candidates[FLOAT], feeds, recipe.latency.p90_ms)
-
-    artifact = _store(folder, chosen, device, supported)
-    shutil.rmtree(work)
-    findings = Findings(
-        name=recipe.name,
-        target=device,
-        backend_version=supported["version"],
-        source=source.kind,
-        exporter=exporter,
-        notes=source.notes,
-        spec=source.spec,
-        precision=choice.precision,
-        reason=choice.reason,
-        candidates=list(choice.candidates),
-        threads=chosen.settings.threads,
-        gates=describe_gates(comparisons, chosen, judge),
-        accuracy=judge_accuracy(comparisons[WHOLE], WHOLE, judge),
-        fidelity=[item.to_json() for item in comparisons[WHOLE].fidelities.values()],
-        latency=latency,
-        split=samples.rule,
-        stages=steps.to_json(),
-        environment=environment(),
-    )
-    report = make_report(findings, folder)
-    with steps.step("Writing the bundle"):
-        write_json(folder / REPORT, report)
-        write_html(folder / REPORT_HTML, report)
-        write_manifest(folder, _manifest(report, source.spec, recipe, artifact))
-    return report
+    return Prepared(source, judge, samples, graphs, exporter, golden)
 
 
 def _judge(recipe: Recipe, spec: ModelSpec) -> Judge:
@@ -125,71 +91,70 @@ def _judge(recipe: Recipe, spec: ModelSpec) -> Judge:
     return make_judge(recipe.accuracy, None if name == SQNR else load_metric(name, recipe.folder), spec.outputs)
 
 
-def _supported(device: Device) -> dict[str, Any]:
-    """What this machine can run through the device's backend; the vendor is asked in a child process."""
-    what = f"Asking {device.backend} for its devices"
-    found: dict[str, Any] = child.call(
-        "edgefuse.probe:capabilities", {"backend": device.backend}, what=what, timeout_s=120
+def _finish_here(
+    folder: Path,
+    request: Request,
+    prepared: Prepared,
+    builder: Builder,
+    graphs: Mapping[str, Graph],
+    candidates: dict[str, Candidate],
+    failed: dict[str, str],
+    here: dict[str, Any],
+    steps: Steps,
+) -> dict[str, Any]:
+    """Choose by measurement, run the gates, measure, write: the device is this machine."""
+    judge = prepared.judge
+    with steps.step("Choosing the precision") as step:
+        choice = _choose(builder, candidates, failed, request.precision, prepared)
+        step.note(choice.reason)
+    chosen = candidates[choice.precision]
+    with steps.step("Checking accuracy") as step, _stages(builder, prepared, chosen) as stages:
+        arrows = arrows_between(list(stages))
+        comparisons = run_gates(stages, arrows, prepared.golden, judge)
+        step.note(f"{len(prepared.samples.golden)} held-out samples")
+    with steps.step("Measuring latency"):
+        latency = builder.measure(chosen, candidates[FLOAT], request.recipe.latency.p90_ms)
+
+    shutil.copyfile(chosen.onnx_path, folder / MODEL)
+    artifact = store_artifact(folder, chosen, request.device, here)
+    shutil.rmtree(prepared.graphs.work)
+    whole = (REFERENCE, COMPILED)
+    found = findings(
+        request,
+        prepared,
+        steps,
+        backend_version=here["version"],
+        precision=choice.precision,
+        reason=choice.reason,
+        candidates=list(choice.candidates),
+        threads=chosen.settings.threads,
+        gates=describe_gates(comparisons, arrows, choice.precision, judge),
+        accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": False},
+        fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],
+        latency=latency,
+        graphs=[{**graphs[chosen.graph].facts, "file": MODEL}],
+        finish=None,
     )
-    if device.arch and found["arch"] not in device.arch:
-        raise DeviceMismatchError(
-            f"{device.name} is {' or '.join(device.arch)}; this machine is {found['arch']}",
-            where="--target",
-            hint="Compile on the device itself, with --target host.",
-        )
-    allowed = device.precisions or found["precisions"]
-    return {**found, "precisions": [name for name in found["precisions"] if name in allowed]}
+    return write_bundle(folder, request, found, {chosen.graph: MODEL}, artifact, steps)
 
 
 def _choose(
-    builder: Builder,
-    candidates: dict[str, Candidate],
-    failed: dict[str, str],
-    asked: str,
-    samples: CalibrationSet,
-    source: Source,
-    judge: Judge,
+    builder: Builder, candidates: dict[str, Candidate], failed: dict[str, str], asked: str, prepared: Prepared
 ) -> Choice:
     """The search sees the calibrate split only; the golden split is for the verdict."""
     if asked != "auto":
         return Choice(asked, f"{asked}: as asked for", ())
     search = builder.work / "search.npz"
-    write_golden(search, samples.calibrate, source.runner)
-    feeds = list(samples.calibrate.first(LATENCY_FEEDS).feeds())
+    write_golden(search, prepared.samples.calibrate, prepared.source.runner)
     with builder.opened(candidates) as runners:
-        return choose(runners, failed, search, judge, feeds)
+        return choose(runners, failed, search, prepared.judge, first_feeds(search))
 
 
-def _measure(
-    builder: Builder, chosen: Candidate, baseline: Candidate, feeds: list[Feed], limit_ms: float | None
-) -> dict[str, Any]:
-    """Float, compiled and compiled again, in turns in one process."""
-    with builder.opened({"float": baseline, "compiled": chosen, "again": chosen}) as runners:
-        return latency_json(measure(runners, feeds), limit_ms)
-
-
-def _store(folder: Path, chosen: Candidate, device: Device, supported: dict[str, Any]) -> dict[str, Any]:
-    """Copy the chosen graph and its artifact into the bundle; returns the manifest's ``artifact``."""
-    shutil.copyfile(chosen.onnx_path, folder / MODEL)
-    relative = Path("artifacts") / f"{device.backend}-{supported['version']}-{supported['arch']}"
-    shutil.copytree(chosen.artifact, folder / relative)
-    return {
-        "path": relative.as_posix(),
-        "backend": device.backend,
-        "version": supported["version"],
-        "arch": supported["arch"],
-        "made_on": supported["name"],
-        "settings": asdict(chosen.settings),
-    }
-
-
-def _manifest(report: dict[str, Any], spec: ModelSpec, recipe: Recipe, artifact: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": recipe.name,
-        "model": spec.to_json(),
-        "plan": report["plan"],
-        "artifact": artifact,
-        "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
-        "verdict": report["verdict"],
-        "tools": report["environment"]["packages"],
-    }
+@contextlib.contextmanager
+def _stages(builder: Builder, prepared: Prepared, chosen: Candidate) -> Iterator[dict[str, Runner]]:
+    """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model."""
+    stages = {ONNX: open_graph(prepared.graphs.float_onnx, builder.spec)}
+    if chosen.graph != FLOAT:
+        stages[QUANTIZED] = open_graph(chosen.onnx_path, builder.spec, emulate=True)
+    with builder.opened({COMPILED: chosen}) as opened:
+        yield {**stages, **opened}

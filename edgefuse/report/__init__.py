@@ -14,11 +14,11 @@ FORMAT = 1
 
 
 def overall_verdict(gates: list[dict[str, Any]], accuracy: dict[str, Any], latency: dict[str, Any]) -> Verdict:
-    """The end-to-end accuracy and the latency limit decide; an arrow adds only a failure, since its doubt is already
-    part of the end-to-end interval."""
+    """The end-to-end accuracy and the latency limit decide; an arrow adds only a failure, or that it is pending, since
+    its doubt is already part of the end-to-end interval."""
     arrows = [Verdict(gate["verdict"]) for gate in gates]
     deciding = [Verdict(accuracy["verdict"]), *([Verdict(latency["verdict"])] if latency["verdict"] else [])]
-    return combine([*deciding, *(verdict for verdict in arrows if verdict is Verdict.FAIL)])
+    return combine([*deciding, *(verdict for verdict in arrows if verdict in (Verdict.FAIL, Verdict.PENDING))])
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Findings:
 
     name: str
     target: Device
-    backend_version: str
+    backend_version: str | None
     source: str
     exporter: str
     notes: tuple[str, ...]
@@ -40,6 +40,8 @@ class Findings:
     accuracy: dict[str, Any]
     fidelity: list[dict[str, Any]]
     latency: dict[str, Any]
+    graphs: list[dict[str, Any]]
+    finish: dict[str, Any] | None
     split: dict[str, Any]
     stages: list[dict[str, Any]]
     environment: dict[str, Any]
@@ -48,33 +50,42 @@ class Findings:
 def make_report(found: Findings, folder: Path) -> dict[str, Any]:
     """The report as plain JSON values; *folder* is weighed for ``size_bytes``."""
     precision, spec = found.precision, found.spec
-    part = {
-        "name": "whole",
-        "streams": sorted({tensor.stream for tensor in spec.inputs}),
-        "precision": precision,
-        "latency_p50_ms": found.latency["compiled"]["p50_ms"],
-    }
     return {
         "format": FORMAT,
         "verdict": overall_verdict(found.gates, found.accuracy, found.latency).value,
         "name": found.name,
         "target": found.target.name,
+        "target_alias": found.target.alias or None,
         "backend": {"name": found.target.backend, "version": found.backend_version},
         "model": {"source": found.source, "exporter": found.exporter, "notes": list(found.notes), **spec.to_json()},
         "plan": {
             "precision": precision,
             "threads": found.threads,
             "split": False,
-            "parts": [part],
+            "parts": [whole_part(spec, precision, found.latency)],
             "reason": found.reason,
             "candidates": found.candidates,
         },
+        "graphs": found.graphs,
         "gates": found.gates,
         "accuracy": [found.accuracy],
         "fidelity": found.fidelity,
         "latency": found.latency,
+        "finish": found.finish,
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "calibration": found.split,
         "stages": found.stages,
         "environment": found.environment,
     }
+
+
+def whole_part(spec: ModelSpec, precision: str, latency: dict[str, Any]) -> dict[str, Any]:
+    """The plan's one part: the whole model."""
+    compiled = latency["compiled"]
+    part = {
+        "name": "whole",
+        "streams": sorted({tensor.stream for tensor in spec.inputs}),
+        "precision": precision,
+        "latency_p50_ms": compiled["p50_ms"] if compiled else None,
+    }
+    return part if compiled else {**part, "latency_reason": latency["compiled_reason"]}

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
+STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "pending": "bold cyan"}
+VERDICTS = {"pending": "PENDING: what can be judged without the device passed"}
 
 
 def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
@@ -18,7 +19,8 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    table.add_row("verdict", f"[{STYLES[report['verdict']]}]{report['verdict'].upper()}[/]")
+    verdict = report["verdict"]
+    table.add_row("verdict", f"[{STYLES[verdict]}]{VERDICTS.get(verdict, verdict.upper())}[/]")
     for name, text in summary_rows(report):
         table.add_row(name, escape(text))
     if bundle is not None:
@@ -30,24 +32,52 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know, as name and sentence; also the HTML report's summary."""
-    rows = [("plan", f"{report['plan']['reason']}; {report['plan']['threads']} threads")] if "plan" in report else []
+    rows = [("plan", _plan_text(report["plan"]))] if "plan" in report else []
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
     rows.append(("latency", _latency_text(report["latency"])))
     rows += _not_judged(report)
     rows += [("arrow", _arrow_text(gate)) for gate in report.get("gates", ()) if gate["verdict"] == "fail"]
-    return rows
+    rows += [(item["graph"], item["toolchain"]["text"]) for item in report.get("graphs", ()) if _nvidia(item)]
+    return [*rows, *lint_rows(report), *finish_rows(report)]
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    threads = f"; {plan['threads']} threads" if plan["threads"] else ""
+    return f"{plan['reason']}{threads}"
+
+
+def _nvidia(item: dict[str, Any]) -> bool:
+    """Whether NVIDIA's toolchain was to look at this graph."""
+    return "TensorRT" in item["toolchain"]["text"] and "only for" not in item["toolchain"]["text"]
+
+
+def lint_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The linter's warnings, each once, whatever graphs it is in."""
+    found = [item for graph in report.get("graphs", ()) for item in graph["lint"]]
+    return list(dict.fromkeys((item["rule"], f"{item['node']}: {item['message']}") for item in found))
+
+
+def finish_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What only the device can judge, and the commands for it."""
+    finish = report.get("finish")
+    if not finish:
+        return []
+    rows = [("pending", f"{', '.join(finish['pending'])}: {finish['why']}")]
+    rows.append(("finish", f"{finish['command']}  (on {finish['on']})"))
+    return [*rows, ("or", finish["trtexec"])] if finish["trtexec"] else rows
 
 
 def _accuracy_text(entry: dict[str, Any]) -> str:
     if entry["metric"] == "sqnr":
         more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
         return (
-            f"{entry['candidate']:.1f} dB SQNR of the worst output (plain or mean-free, whichever is lower), "
+            f"{entry['candidate']:.1f} dB SQNR{' (emulated)' if entry.get('emulated') else ''} of the worst output (plain or mean-free, whichever is lower), "
             f"{entry['limit_text']}, {entry['samples']} samples: {entry['verdict']}{more}"
         )
     scale, unit = (100, " pt") if entry["metric"].startswith("top") else (1, "")
     low, high = (value * scale for value in entry["ci95"])
     of = "" if entry["labels"] else " (agreement with the float model)"
+    of += " (emulated)" if entry.get("emulated") else ""
     more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
     return (
         f"{entry['metric']}{of} {entry['reference'] * scale:.4g} → {entry['candidate'] * scale:.4g}, "
@@ -58,6 +88,9 @@ def _accuracy_text(entry: dict[str, Any]) -> str:
 
 def _latency_text(latency: dict[str, Any]) -> str:
     compiled = latency["compiled"]
+    if compiled is None:
+        limit = f"; limit p90 {latency['limit_p90_ms']:g} ms: pending" if latency["limit_p90_ms"] is not None else ""
+        return f"not measured ({latency['compiled_reason']}){limit}"
     text = f"p50 {compiled['p50_ms']:.3f} ms, p90 {compiled['p90_ms']:.3f} ms over {compiled['runs']} runs"
     if latency["float"]:
         text += f"; float p50 {latency['float']['p50_ms']:.3f} ms ({latency['speedup']:.2f}x)"

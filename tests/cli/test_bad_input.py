@@ -23,9 +23,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from edgefuse import candidates
 from edgefuse import compile as compiler
 from edgefuse.bundle import MANIFEST
 from edgefuse.bundle_writer import pack, write_manifest
+from edgefuse.device import load_device
 from edgefuse.doctor import Finding
 from edgefuse.errors import CalibrationError
 from edgefuse.samples import iterate_rows, read_headers
@@ -35,12 +37,9 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @functools.cache
-def supported(device: Any) -> dict[str, Any]:
+def asked_once(device: Any) -> candidates.Reach:
     """What this machine can do, asked once: a child process each time would take half of these tests' time."""
-    return REAL_SUPPORTED(device)
-
-
-REAL_SUPPORTED = compiler._supported
+    return candidates.reach(device)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +48,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "scratch").mkdir()
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    monkeypatch.setattr(compiler, "_supported", supported)
+    monkeypatch.setattr(compiler, "reach", asked_once)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -252,8 +251,20 @@ def test_a_pipe_is_no_model(refuses: Callable[..., str], tiny_onnx: Path) -> Non
         os.close(reading)
 
 
-def test_a_bundle_is_no_model(refuses: Callable[..., str], tiny_bundle: Path) -> None:
-    refuses(INPUT, ("is an EdgeFuse bundle", "edgefuse check"), "compile", tiny_bundle, "-o", "out/x.edgefuse", "-q")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--calibration", "x.npz"), ("--calibration", "no effect on a bundle")),
+        (("--trust",), ("--trust", "no effect on a bundle")),
+        (("--input", "x:1x4"), ("--input", "no effect on a bundle")),
+        (("--target", "jetson"), ("graphs are for openvino", "jetson-orin-nano-8gb uses tensorrt")),
+        (("--precision", "float"), ("holds no graph for float", "it has int8")),
+    ],
+)
+def test_flags_that_do_not_fit_a_bundle(
+    refuses: Callable[..., str], tiny_bundle: Path, flags: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    refuses(USAGE, said, "compile", tiny_bundle, *flags, "-o", "out/x.edgefuse", "-q")
 
 
 def test_weights_with_nan(refuses: Callable[..., str], tiny_onnx: Path, tiny_calibration: Path) -> None:
@@ -750,7 +761,7 @@ def test_bad_bundle(refuses: Callable[..., str], copy_of_bundle: Path, tiny_feed
 
 
 DEVICES = {
-    "other-architecture": ({"artifact__arch": "riscv64"}, ("riscv64", "Compile the model again on this machine")),
+    "other-architecture": ({"artifact__arch": "riscv64"}, ("riscv64", "Compile it again on this machine")),
     "other-version": ({"artifact__version": "2019.1"}, ("openvino version 2019.1", "Install openvino==2019.1")),
 }
 
@@ -962,7 +973,8 @@ def test_output_place_that_is_not_ours(refuses: Callable[..., str], tiny_recipe:
 def test_precision_that_the_device_lacks(
     refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tiny_recipe: Path
 ) -> None:
-    monkeypatch.setattr(compiler, "_supported", lambda device: {**supported(device), "precisions": ["float", "int8"]})
+    found = {**(asked_once(load_device("host")).found or {}), "precisions": ["float", "int8"]}
+    monkeypatch.setattr(compiler, "reach", lambda device: candidates.Reach(found))
     refuses(
         TOOLCHAIN,
         ("cannot run bf16; it has float, int8", "Choose one of these"),
@@ -982,11 +994,12 @@ def test_target_of_another_architecture(refuses: Callable[..., str], tiny_recipe
     other = "intel-cpu" if platform.machine() in ("arm64", "aarch64") else "arm-cpu"
     refuses(
         TOOLCHAIN,
-        (other, f"this machine is {platform.machine()}", "--target host"),
+        (other, f"this machine is not {other}", "--require-device"),
         "compile",
         tiny_recipe,
         "--target",
         other,
+        "--require-device",
         "-o",
         "out/x.edgefuse",
         "-q",

@@ -12,7 +12,7 @@ import pytest
 import edgefuse
 from edgefuse.bundle import verify
 from edgefuse.compile import Request, compile_model
-from edgefuse.compile.plan import TIE, wanted_precisions
+from edgefuse.plan import TIE, wanted_precisions
 from edgefuse.device import load_device
 from edgefuse.errors import DeviceMismatchError
 from edgefuse.progress import Steps

@@ -1,4 +1,5 @@
-"""Which precision the model runs in: the candidates, and the choice among them by measurement.
+"""Which precision the model runs in: the candidates, and the choice among them by measurement. Numpy only: it is made
+on the device that will run the model.
 
 The choice looks at the *calibrate* split only. The golden split, which decides the verdict, is seen once, afterwards.
 """
@@ -12,20 +13,23 @@ from typing import Any
 
 from edgefuse.backends import Runner, Settings
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
-from edgefuse.errors import DeviceMismatchError, EdgeFuseError
+from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.spec import Feed
 
 FLOAT = "float"
 PRECISIONS = {
-    # precision: (the graph has Q/DQ, what the float operations may run in)
-    FLOAT: (False, "f32"),
-    "bf16": (False, "bf16"),
-    "int8": (True, "f32"),
-    "int8+bf16": (True, "bf16"),
+    # precision: (the graph that holds it, what the toolchain may run that graph's float32 operations in)
+    FLOAT: (FLOAT, "f32"),
+    "tf32": (FLOAT, "tf32"),
+    "bf16": (FLOAT, "bf16"),
+    "fp16": ("fp16", "f32"),
+    "int8": ("int8", "f32"),
+    "int8+bf16": ("int8", "bf16"),
+    "int8+fp16": ("int8+fp16", "f32"),
 }
-
+GRAPHS = tuple(dict.fromkeys(graph for graph, _ in PRECISIONS.values()))
 
 TIE = 0.03
 """Latencies this close are one: interleaved A/A runs of one model differ by 1 to 2 % at p50. The more accurate wins."""
@@ -41,14 +45,19 @@ class Candidate:
     settings: Settings
 
     @property
-    def quantized(self) -> bool:
+    def graph(self) -> str:
         return PRECISIONS[self.precision][0]
+
+
+def possible_precisions(supported: Sequence[str]) -> list[str]:
+    """The precisions that can be put together from what is *supported*, in the table's order."""
+    return [name for name in PRECISIONS if set(name.split("+")) <= set(supported)]
 
 
 def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list[str]:
     """The precisions to build: what was *asked* for, or for "auto" all that the device has. Float always comes first
     (it is the baseline); raises :class:`DeviceMismatchError` for one that the device lacks."""
-    possible = [name for name in PRECISIONS if set(name.split("+")) <= set(supported)]
+    possible = possible_precisions(supported)
     if asked == "auto":
         return possible
     if asked not in possible:
@@ -78,11 +87,15 @@ def choose(
     rows, broken = {}, dict(failed)
     for name, runner in candidates.items():
         try:
-            rows[name] = _judge_candidate(name, runner, search, judge)
+            rows[name] = judge_candidate(name, runner, search, judge)
         except EdgeFuseError as error:
-            if name == FLOAT:
+            if name == FLOAT and len(candidates) == 1:
                 raise
             broken[name] = f"{type(error).__name__}: {error.what}"
+    if not rows:
+        raise ToolchainError(
+            "no precision runs here: " + "; ".join(f"{name}: {reason}" for name, reason in broken.items())
+        )
     latencies = measure({name: candidates[name] for name in rows}, feeds, budget_s=3.0, max_runs=400)
     for name, row in rows.items():
         row |= {"p50_ms": latencies[name].percentile(50), "p90_ms": latencies[name].percentile(90)}
@@ -91,7 +104,8 @@ def choose(
     return Choice(best["precision"], _reason(best, len(rows)), (*rows.values(), *others))
 
 
-def _judge_candidate(name: str, runner: Runner, search: Path, judge: Judge) -> dict[str, Any]:
+def judge_candidate(name: str, runner: Runner, search: Path, judge: Judge) -> dict[str, Any]:
+    """One row of :class:`Choice` without its latencies."""
     pair = (REFERENCE, name)
     comparison = compare_stages(read_golden(search), {name: runner}, judge, [pair])[pair]
     entry = judge_accuracy(comparison, pair, judge)
@@ -101,13 +115,15 @@ def _judge_candidate(name: str, runner: Runner, search: Path, judge: Judge) -> d
 
 
 def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    passing = [row for row in rows if row["passes"] or row["precision"] == FLOAT]
+    passing = [row for row in rows if row["passes"] or row["precision"] == FLOAT] or rows
     fastest_ms = min(float(row["p50_ms"]) for row in passing)
     ties = [row for row in passing if row["p50_ms"] <= fastest_ms * (1 + TIE)]
     return max(ties, key=lambda row: float(row["sqnr_db"]))
 
 
 def _reason(best: dict[str, Any], tried: int) -> str:
+    if not best["passes"] and best["precision"] != FLOAT:
+        return f"{best['precision']}: no precision is within the limit on the calibration samples"
     if best["precision"] == FLOAT:
         return "float: no other precision was both faster and within the limit on the calibration samples"
     return f"{best['precision']}: the fastest of {tried} precisions within the limit on the calibration samples"

@@ -1,0 +1,164 @@
+"""Every candidate precision as a vendor artifact on this machine: building, opening, measuring, storing.
+
+The vendor's compilation and first inference run in a child process, which may crash. Numpy and one vendor library: at
+the workstation and on the device this is the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefuse import child
+from edgefuse.backends import Runner, Settings, load_backend
+from edgefuse.check import latency_json
+from edgefuse.device import Device, is_this_machine
+from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
+from edgefuse.golden import read_golden
+from edgefuse.latency import measure
+from edgefuse.plan import FLOAT, PRECISIONS, Candidate
+from edgefuse.progress import Steps
+from edgefuse.spec import Feed, ModelSpec
+
+LATENCY_FEEDS = 16
+BUILD_TIMEOUT_S = 3600.0
+"""A large engine takes minutes on a desktop GPU and can take half an hour on an Orin Nano."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What this machine can do for a device: ``found`` is the backend's capabilities, None where the device is not
+    here; then ``why`` says what is missing and ``cure`` how to get it."""
+
+    found: dict[str, Any] | None
+    why: str = ""
+    cure: str = ""
+
+
+def reach(device: Device) -> Reach:
+    """Whether *device* is this machine. The vendor is asked in a child process.
+
+    Raises :class:`MissingToolError` where this is the device and its vendor's library is not installed.
+    """
+    if device.backend != "tensorrt":
+        if not is_this_machine(device):
+            return Reach(None, f"this machine is not {device.name}")
+        return Reach(_with_precisions(device, ask_backend(device.backend)))
+    try:
+        found = ask_backend(device.backend)
+    except ToolchainError as error:
+        return Reach(None, error.what, error.hint)
+    here = str(found["compute_capability"])
+    if device.compute_capability and device.compute_capability != here:
+        wanted = f"{device.name} has compute capability {device.compute_capability}"
+        return Reach(None, f"{wanted}; this machine's {found['name']} has {here}")
+    return Reach(_with_precisions(device, found))
+
+
+def ask_backend(backend: str) -> dict[str, Any]:
+    """The backend's version, identity and capabilities on this machine, from a child process."""
+    what = f"Asking {backend} for its devices"
+    found: dict[str, Any] = child.call("edgefuse.probe:capabilities", {"backend": backend}, what=what, timeout_s=120)
+    return found
+
+
+def _with_precisions(device: Device, found: dict[str, Any]) -> dict[str, Any]:
+    allowed = device.precisions or found["precisions"]
+    return {**found, "precisions": [name for name in found["precisions"] if name in allowed]}
+
+
+class Builder:
+    """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device."""
+
+    def __init__(self, work: Path, golden: Path, spec: ModelSpec, device: Device) -> None:
+        self.work, self.golden, self.spec, self.device = work, golden, spec, device
+
+    def build(
+        self, graphs: Mapping[str, Path], precisions: Iterable[str], required: set[str], steps: Steps
+    ) -> tuple[dict[str, Candidate], dict[str, str]]:
+        """The artifacts of those *precisions* whose graph is there, and why others failed; one that is *required*
+        raises instead."""
+        built, failed = {}, {}
+        for precision in precisions:
+            graph = PRECISIONS[precision][0]
+            if graph not in graphs:
+                continue
+            try:
+                with steps.step(f"Compiling {precision}"):
+                    built[precision] = self._build_one(precision, graphs[graph])
+            except EdgeFuseError as error:
+                if precision in required:
+                    raise
+                failed[precision] = f"{type(error).__name__}: {error.what}"
+        return built, failed
+
+    def _build_one(self, precision: str, onnx_path: Path) -> Candidate:
+        settings = Settings(
+            self.device.resolve_threads(), PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib
+        )
+        candidate = Candidate(precision, onnx_path, self.work / "artifacts" / precision, settings)
+        candidate.artifact.mkdir(parents=True)
+        arguments = {
+            "backend": self.device.backend,
+            "onnx_path": str(onnx_path),
+            "out": str(candidate.artifact),
+            "golden": str(self.golden),
+            "spec": self.spec.to_json(),
+            "settings": asdict(settings),
+        }
+        what = f"{self.device.backend}, compiling the {precision} graph,"
+        child.call("edgefuse.probe:compile_artifact", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
+        return candidate
+
+    @contextlib.contextmanager
+    def opened(self, candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Runner]]:
+        """A runner for each candidate, closed at the end of the block."""
+        backend = load_backend(self.device.backend)
+        with contextlib.ExitStack() as stack:
+            runners = {}
+            for name, candidate in candidates.items():
+                runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
+                stack.callback(runners[name].close)
+            yield runners
+
+    def measure(self, chosen: Candidate, baseline: Candidate | None, limit_ms: float | None) -> dict[str, Any]:
+        """The report's ``latency``: float, compiled and compiled again, in turns in one process."""
+        arms = {"compiled": chosen, "again": chosen}
+        if baseline is not None:
+            arms = {FLOAT: baseline, **arms}
+        with self.opened(arms) as runners:
+            return latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
+
+
+def first_feeds(golden: Path) -> list[Feed]:
+    """The feeds that latency is measured with."""
+    return [sample.feed for sample in itertools.islice(read_golden(golden), LATENCY_FEEDS)]
+
+
+def store_artifact(folder: Path, chosen: Candidate, device: Device, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the chosen artifact into the bundle *folder*; returns the manifest's ``artifact``."""
+    identity = dict(found["identity"])
+    relative = Path("artifacts") / f"{device.backend}-{identity['version']}-{identity['arch']}"
+    shutil.copytree(chosen.artifact, folder / relative)
+    return {
+        "path": relative.as_posix(),
+        "backend": device.backend,
+        **identity,
+        "made_on": found["name"],
+        "settings": asdict(chosen.settings),
+    }
+
+
+def refuse_elsewhere(device: Device, here: Reach) -> DeviceMismatchError:
+    """The error of a command that must run on *device* and does not."""
+    otherwise = "Run it on the device, or leave --require-device out to get a portable bundle."
+    return DeviceMismatchError(
+        f"{device.name} is not here: {here.why}",
+        where="--require-device",
+        hint=f"{here.cure}\n{otherwise}" if here.cure else otherwise,
+    )

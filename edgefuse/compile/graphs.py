@@ -1,0 +1,94 @@
+"""The portable graphs of one model: float, FP16, INT8 and INT8 + FP16, each one ONNX file, linted and shown to the
+vendor's parser before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgefuse.calibration import Split
+from edgefuse.compile.toolchain import NOT_RUN, inspect_graph
+from edgefuse.device import Device
+from edgefuse.errors import EdgeFuseError
+from edgefuse.plan import FLOAT
+from edgefuse.progress import Step, Steps
+from edgefuse.quantize import Quantized, quantize_int8
+from edgefuse.quantize.fp16 import observe_floats, to_fp16
+from edgefuse.quantize.observe import Range
+from edgefuse.spec import ModelSpec
+
+STEP_NAMES = {
+    FLOAT: "Checking the graph",
+    "fp16": "Casting to FP16",
+    "int8": "Quantizing to INT8",
+    "int8+fp16": "INT8 with FP16 between",
+}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file and what was found out about it; ``facts`` is its entry in the report's ``graphs``."""
+
+    name: str
+    path: Path
+    facts: dict[str, Any]
+
+
+@dataclass
+class Graphs:
+    """Makes the graphs of one compilation in the folder *work*; the float one is already at ``float_onnx``."""
+
+    work: Path
+    calibrate: Split
+    spec: ModelSpec
+    device: Device
+    _ranges: dict[str, Range] = field(default_factory=dict)
+    _quantized: Quantized | None = None
+
+    @property
+    def float_onnx(self) -> Path:
+        return self.work / "float.onnx"
+
+    def make(self, names: Iterable[str], required: set[str], steps: Steps) -> tuple[dict[str, Graph], dict[str, str]]:
+        """Those of *names* that can be made, and why the others cannot; one that is *required* raises instead."""
+        made, failed = {}, {}
+        for name in names:
+            try:
+                with steps.step(STEP_NAMES[name]) as step:
+                    made[name] = self._make_one(name, step)
+            except EdgeFuseError as error:
+                if name in required:
+                    raise
+                failed[name] = f"{type(error).__name__}: {error.what}"
+        return made, failed
+
+    def _make_one(self, name: str, step: Step) -> Graph:
+        path, facts = self.work / f"{name}.onnx", {"graph": name}
+        if name.startswith("int8"):
+            counts = self._quantize()
+            facts |= {"int8": counts.int8, "eligible": counts.eligible, "operations": counts.operations}
+            step.note(f"{counts.int8} of {counts.operations} operations in INT8")
+        if name.endswith("fp16"):
+            source = self.work / "int8.onnx" if name.startswith("int8") else self.float_onnx
+            kept = to_fp16(source, path, self._observed())
+            facts["float32_nodes"] = list(kept)
+            step.note(f"{len(kept)} operations stay in FP32" if kept else "all operations in FP16")
+        int8_nodes = self._quantize().nodes if name.startswith("int8") else ()
+        found = inspect_graph(path, self.spec, self.device, int8_nodes)
+        if found["toolchain"]["verdict"] != NOT_RUN:
+            step.note(found["toolchain"]["text"])
+        return Graph(name, path, {**facts, **found, "size_bytes": path.stat().st_size})
+
+    def _quantize(self) -> Quantized:
+        if self._quantized is None:
+            out = self.work / "int8.onnx"
+            self._quantized = quantize_int8(self.float_onnx, out, self.calibrate.feeds(), self.device.backend)
+        return self._quantized
+
+    def _observed(self) -> dict[str, Range]:
+        if not self._ranges:
+            self._ranges = observe_floats(self.float_onnx, self.calibrate.feeds())
+        return self._ranges

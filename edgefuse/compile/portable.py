@@ -1,0 +1,145 @@
+"""The end of the line where the device is another machine: every gate that can run here runs, the others are pending.
+
+The precision that is put first is not measured; the device measures all of them (:mod:`edgefuse.recompile`), for which
+the bundle carries every graph, samples for the search, and what the emulated graphs answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgefuse.backends.onnxruntime import open_graph
+from edgefuse.bundle import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
+from edgefuse.check import REFERENCE, judge_accuracy
+from edgefuse.compile.graphs import Graph
+from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
+from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pending_compile, run_gates
+from edgefuse.golden import write_golden, write_outputs
+from edgefuse.plan import FLOAT, PRECISIONS, Choice, judge_candidate
+from edgefuse.progress import Steps
+from edgefuse.trtexec import trtexec_command
+from edgefuse.verdict import Verdict
+
+PREFERRED = ("int8", "int8+fp16", "fp16", FLOAT)
+"""Which graph comes first where nothing can be measured: the smallest that every TensorRT since 10.0 takes."""
+
+
+def finish_portable(
+    folder: Path,
+    request: Request,
+    prepared: Prepared,
+    graphs: Mapping[str, Graph],
+    failed: Mapping[str, str],
+    why: str,
+    steps: Steps,
+) -> dict[str, Any]:
+    """Judge the *graphs* as onnxruntime emulates them, and write them all into the bundle; returns the report."""
+    spec, judge, golden = prepared.source.spec, prepared.judge, prepared.golden
+    search = folder / SEARCH
+    with contextlib.ExitStack() as stack:
+        runners = {name: open_graph(item.path, spec, emulate=name != FLOAT) for name, item in graphs.items()}
+        for runner in runners.values():
+            stack.callback(runner.close)
+        with steps.step("Choosing the precision") as step:
+            write_golden(search, prepared.samples.calibrate, prepared.source.runner)
+            rows = [
+                {
+                    **judge_candidate(name, runners[name], search, judge),
+                    "p50_ms": None,
+                    "p90_ms": None,
+                    "emulated": True,
+                }
+                for name in graphs
+            ]
+            choice = _choose(request.precision, rows, failed)
+            step.note(choice.reason)
+        with steps.step("Checking accuracy") as step:
+            graph = PRECISIONS[choice.precision][0]
+            stages = {ONNX: runners[FLOAT]}
+            if graph != FLOAT:
+                stages[QUANTIZED] = runners[graph]
+            arrows = arrows_between(list(stages))
+            comparisons = run_gates(stages, arrows, golden, judge)
+            step.note(f"emulated, {len(prepared.samples.golden)} held-out samples")
+        with steps.step("Recording emulated answers"):
+            write_outputs(folder / EMULATED, golden, {name: runners[name] for name in graphs})
+    whole = (REFERENCE, arrows[-1][1])
+    files = _store(folder, graphs, graph)
+    shutil.rmtree(prepared.graphs.work)
+    finish = _finish(request, graph, prepared, why)
+    gates = [
+        *describe_gates(comparisons, arrows, choice.precision, judge),
+        pending_compile(arrows[-1][1], choice.precision, finish["command"]),
+    ]
+    found = findings(
+        request,
+        prepared,
+        steps,
+        backend_version=None,
+        precision=choice.precision,
+        reason=choice.reason,
+        candidates=list(choice.candidates),
+        threads=request.device.threads,
+        gates=gates,
+        accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": True},
+        fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],
+        latency=_pending_latency(request.recipe.latency.p90_ms, finish["command"]),
+        graphs=[{**item.facts, "file": files[name]} for name, item in graphs.items()],
+        finish=finish,
+    )
+    return write_bundle(folder, request, found, files, None, steps)
+
+
+def _choose(asked: str, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> Choice:
+    """The first of ``PREFERRED`` that keeps the limit on the calibration samples; what was asked for is not chosen."""
+    others = [{"precision": name, "passes": False, "failed": reason} for name, reason in failed.items()]
+    if asked != "auto":
+        return Choice(asked, f"{asked}: as asked for; not measured yet", (*rows, *others))
+    by_name = {row["precision"]: row for row in rows}
+    best = next((name for name in PREFERRED if name in by_name and by_name[name]["passes"]), FLOAT)
+    reason = f"{best} first: emulated, it keeps the limit on the calibration samples; the device measures all"
+    return Choice(best, reason, (*rows, *others))
+
+
+def _store(folder: Path, graphs: Mapping[str, Graph], chosen: str) -> dict[str, str]:
+    """Every graph into the bundle: the chosen one as ``model.onnx``."""
+    (folder / GRAPHS_FOLDER).mkdir()
+    files = {name: MODEL if name == chosen else f"{GRAPHS_FOLDER}/{name}.onnx" for name in graphs}
+    for name, file in files.items():
+        shutil.copyfile(graphs[name].path, folder / file)
+    return files
+
+
+def _finish(request: Request, graph: str, prepared: Prepared, why: str) -> dict[str, Any]:
+    """What is left for the device, and the commands that do it."""
+    device, spec = request.device, prepared.source.spec
+    found = {
+        "why": why,
+        "command": f"edgefuse compile {request.out.name}",
+        "on": device.name,
+        "pending": ["compile", "accuracy on the device", "latency"],
+        "trtexec": None,
+    }
+    if device.backend == "tensorrt":
+        found["trtexec"] = trtexec_command(MODEL, graph, spec, device.tensorrt, device.workspace_mib)
+    return found
+
+
+def _pending_latency(limit_ms: float | None, command: str) -> dict[str, Any]:
+    reason = f"measured on the device, by: {command}"
+    return {
+        "float": None,
+        "float_reason": reason,
+        "compiled": None,
+        "compiled_reason": reason,
+        "speedup": None,
+        "speedup_reason": reason,
+        "canary_p90_ratio": None,
+        "limit_p90_ms": limit_ms,
+        "p90_ci95_ms": None,
+        "verdict": Verdict.PENDING.value if limit_ms is not None else None,
+    }

@@ -1,0 +1,92 @@
+"""What one compilation was asked for, what its first half found, and how its bundle is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefuse.bundle import REPORT, REPORT_HTML
+from edgefuse.bundle_writer import write_json, write_manifest
+from edgefuse.calibration import CalibrationSet
+from edgefuse.check import Judge
+from edgefuse.compile.graphs import Graphs
+from edgefuse.device import Device
+from edgefuse.export import Source
+from edgefuse.machine import environment
+from edgefuse.progress import Steps
+from edgefuse.recipe import Recipe
+from edgefuse.report import Findings, make_report
+from edgefuse.report.html import write_html
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, flags already merged into the recipe. ``model`` is the file to load;
+    ``require_device`` refuses to work where the device is not here."""
+
+    model: Path
+    recipe: Recipe
+    device: Device
+    out: Path
+    precision: str = "auto"
+    trust: bool = False
+    require_device: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The float model as ONNX (in ``graphs``), its samples in ``golden``, and how its answers are judged."""
+
+    source: Source
+    judge: Judge
+    samples: CalibrationSet
+    graphs: Graphs
+    exporter: str
+    golden: Path
+
+
+def findings(request: Request, prepared: Prepared, steps: Steps, **found: Any) -> Findings:
+    """The report's input: what is known of every compilation, and what this one *found*."""
+    source = prepared.source
+    return Findings(
+        name=request.recipe.name,
+        target=request.device,
+        source=source.kind,
+        exporter=prepared.exporter,
+        notes=source.notes,
+        spec=source.spec,
+        split=prepared.samples.rule,
+        stages=steps.to_json(),
+        environment=environment(),
+        **found,
+    )
+
+
+def write_bundle(
+    folder: Path,
+    request: Request,
+    found: Findings,
+    files: Mapping[str, str],
+    artifact: dict[str, Any] | None,
+    steps: Steps,
+) -> dict[str, Any]:
+    """Report and manifest into *folder*, whose other files are in place; *files* is graph name to its file there."""
+    report, recipe = make_report(found, folder), request.recipe
+    manifest = {
+        "name": recipe.name,
+        "model": found.spec.to_json(),
+        "target": request.device.target_json(),
+        "plan": report["plan"],
+        "graphs": dict(files),
+        "artifact": artifact,
+        "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
+        "verdict": report["verdict"],
+        "tools": report["environment"]["packages"],
+    }
+    with steps.step("Writing the bundle"):
+        write_json(folder / REPORT, report)
+        write_html(folder / REPORT_HTML, report)
+        write_manifest(folder, manifest)
+    return report

@@ -1,0 +1,190 @@
+"""Compiling a bundle on the device that runs it: ``edgefuse compile NAME.edgefuse``. Numpy and one vendor library.
+
+A portable bundle carries every graph, samples for the search and what the emulated graphs answered, so all gates are
+judged here by the same code as at the workstation. A bundle that was compiled elsewhere, or by another version of the
+vendor's library, is compiled again from its one graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgefuse.backends import Runner
+from edgefuse.bundle import EMULATED, GOLDEN, REPORT, REPORT_HTML, SEARCH, Bundle
+from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
+from edgefuse.candidates import Builder, first_feeds, reach, store_artifact
+from edgefuse.check import REFERENCE, judge_accuracy
+from edgefuse.device import Device, load_device
+from edgefuse.errors import DeviceMismatchError, ToolchainError, UsageError
+from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
+from edgefuse.golden import Recorded
+from edgefuse.machine import environment
+from edgefuse.plan import FLOAT, PRECISIONS, Candidate, Choice, choose, wanted_precisions
+from edgefuse.progress import Steps
+from edgefuse.recheck import stored_judge
+from edgefuse.recipe import Limit
+from edgefuse.report import overall_verdict, whole_part
+
+Render = Callable[[Path, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What the user asked for. ``target`` None: the bundle's own; ``render`` writes the page for people, where the
+    packages for it are installed."""
+
+    out: Path
+    target: str | None = None
+    precision: str = "auto"
+    max_drop: Limit | None = None
+    p90_ms: float | None = None
+    metrics_folder: Path | None = None
+    render: Render | None = None
+
+
+def compile_bundle(bundle: Bundle, asked: Rerun, steps: Steps) -> dict[str, Any]:
+    """Compile *bundle* for this machine and write the result to ``asked.out``; returns the report.
+
+    Raises :class:`DeviceMismatchError` where this machine is not the target.
+    """
+    device = _device(bundle, asked.target)
+    here = reach(device)
+    if here.found is None:
+        raise DeviceMismatchError(
+            f"is for {device.name}, which is not here: {here.why}",
+            where=str(bundle.shown),
+            hint=here.cure or "Run this on the device itself, or name this machine with --target (edgefuse devices).",
+        )
+    precisions = _precisions(bundle, asked.precision, here.found["precisions"], device)
+    with new_bundle(asked.out) as folder:
+        _copy_kept(bundle, folder)
+        work = folder / "work"
+        work.mkdir()
+        return _compile_into(folder, work, bundle, asked, device, here.found, precisions, steps)
+
+
+def _device(bundle: Bundle, target: str | None) -> Device:
+    made_for = bundle.manifest["target"]
+    device = load_device(target or made_for["name"])
+    if device.backend != made_for["backend"]:
+        raise UsageError(
+            f"the bundle's graphs are for {made_for['backend']}, and {device.name} uses {device.backend}",
+            where="--target",
+            hint="Compile the model file itself for that target.",
+        )
+    return device
+
+
+def _precisions(bundle: Bundle, asked: str, supported: list[str], device: Device) -> list[str]:
+    """What to build: without samples for a search, the bundle's own precision and float beside it."""
+    if asked == "auto" and not (bundle.path / SEARCH).exists():
+        asked = bundle.manifest["plan"]["precision"]
+    wanted = wanted_precisions(asked, supported, device.name)
+    if asked != "auto" and PRECISIONS[asked][0] not in bundle.graphs:
+        raise UsageError(
+            f"the bundle holds no graph for {asked}; it has {', '.join(bundle.graphs)}",
+            where="--precision",
+            hint="Compile the model file again for that precision.",
+        )
+    return [name for name in wanted if PRECISIONS[name][0] in bundle.graphs]
+
+
+def _copy_kept(bundle: Bundle, folder: Path) -> None:
+    for name in bundle.manifest["files"]:
+        if not name.startswith("artifacts/") and name not in (REPORT, REPORT_HTML):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / name, folder / name)
+
+
+def _compile_into(
+    folder: Path,
+    work: Path,
+    bundle: Bundle,
+    asked: Rerun,
+    device: Device,
+    here: dict[str, Any],
+    precisions: list[str],
+    steps: Steps,
+) -> dict[str, Any]:
+    judge = stored_judge(bundle, asked.max_drop, asked.metrics_folder)
+    limit_ms = asked.p90_ms if asked.p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
+    golden, searched = folder / GOLDEN, (folder / SEARCH).exists() and asked.precision == "auto"
+    builder = Builder(work, golden, bundle.spec, device)
+    required = set() if searched else {precisions[-1]}
+    candidates, failed = builder.build(bundle.graphs, precisions, required, steps)
+    if not candidates:
+        raise ToolchainError("no precision compiles here: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
+    if searched:
+        with steps.step("Choosing the precision") as step, builder.opened(candidates) as runners:
+            choice = choose(runners, failed, folder / SEARCH, judge, first_feeds(folder / SEARCH))
+            step.note(choice.reason)
+    else:
+        choice = Choice(precisions[-1], f"{precisions[-1]}: as asked for", ())
+    chosen = candidates[choice.precision]
+    with steps.step("Checking accuracy"), _stages(builder, folder / EMULATED, chosen) as stages:
+        arrows = arrows_between(list(stages))
+        comparisons = run_gates(stages, arrows, golden, judge)
+    with steps.step("Measuring latency"):
+        latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
+    artifact = store_artifact(folder, chosen, device, here)
+    shutil.rmtree(work)
+
+    whole = comparisons[REFERENCE, COMPILED]
+    accuracy = {**judge_accuracy(whole, (REFERENCE, COMPILED), judge), "emulated": False}
+    gates = describe_gates(comparisons, arrows, choice.precision, judge)
+    made_at = json.loads((bundle.path / REPORT).read_text(encoding="utf-8"))
+    report = {
+        **made_at,
+        "verdict": overall_verdict(gates, accuracy, latency).value,
+        "target": device.name,
+        "backend": {"name": device.backend, "version": here["version"]},
+        "plan": {
+            "precision": choice.precision,
+            "threads": chosen.settings.threads,
+            "split": False,
+            "parts": [whole_part(bundle.spec, choice.precision, latency)],
+            "reason": choice.reason,
+            "candidates": list(choice.candidates),
+        },
+        "gates": gates,
+        "accuracy": [accuracy],
+        "fidelity": [item.to_json() for item in whole.fidelities.values()],
+        "latency": latency,
+        "finish": None,
+        "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "stages": steps.to_json(),
+        "environment": environment(),
+        "exported_on": made_at.get("exported_on", made_at["environment"]),
+    }
+    manifest = {
+        **{key: value for key, value in bundle.manifest.items() if key not in ("format", "files", "checksum")},
+        "target": device.target_json(),
+        "plan": report["plan"],
+        "artifact": artifact,
+        "limits": {"accuracy": asdict(judge.accuracy), "p90_ms": limit_ms},
+        "verdict": report["verdict"],
+    }
+    with steps.step("Writing the bundle"):
+        write_json(folder / REPORT, report)
+        if asked.render is not None:
+            asked.render(folder / REPORT_HTML, report)
+        write_manifest(folder, manifest)
+    return report
+
+
+@contextlib.contextmanager
+def _stages(builder: Builder, emulated: Path, chosen: Candidate) -> Iterator[dict[str, Runner]]:
+    """The stages that can be judged here, in order: what was recorded of the graphs, and the compiled model."""
+    recorded: dict[str, Runner] = {}
+    if emulated.exists():
+        recorded[ONNX] = Recorded(emulated, FLOAT)
+        if chosen.graph != FLOAT:
+            recorded[QUANTIZED] = Recorded(emulated, chosen.graph)
+    with builder.opened({COMPILED: chosen}) as opened:
+        yield {**recorded, **opened}
