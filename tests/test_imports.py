@@ -20,6 +20,7 @@ WORKSTATION = ("torch", "onnx", "onnx_ir", "onnxscript", "nncf", "click", "pytes
 WORKSTATION_FILES = (
     "cli/",
     "export/",
+    "lint/",
     "quantize/",
     "report/html",
     "report/pictures",

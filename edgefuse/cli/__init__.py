@@ -22,6 +22,7 @@ COMMANDS = {
     "compile": "Compile a model for a device, prove it, and write a bundle.",
     "check": "Judge a bundle again on this machine.",
     "inspect": "Show what is in a bundle or a model file.",
+    "lint": "Say what TensorRT would refuse in an ONNX graph, or silently do otherwise.",
     "run": "Run a bundle once on a feed.",
     "doctor": "Say what is installed here, what is missing, and the cure.",
     "devices": "List the targets, or show one.",
