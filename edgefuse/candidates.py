@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -132,7 +133,14 @@ class Builder:
         if baseline is not None:
             arms = {FLOAT: baseline, **arms}
         with self.opened(arms) as runners:
-            return latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
+            found = latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
+            return {**found, "notes": list(getattr(runners["compiled"], "notes", ()))}
+
+
+def kernel_counts(artifact: Path) -> dict[str, int] | None:
+    """How many kernels run in which precision, where the toolchain's inspector tells (TensorRT)."""
+    path = artifact / "layers.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))["counts"]) if path.exists() else None
 
 
 def first_feeds(golden: Path) -> list[Feed]:

@@ -18,7 +18,7 @@ from typing import Any
 from edgefuse.backends import Runner
 from edgefuse.bundle import EMULATED, GOLDEN, REPORT, REPORT_HTML, SEARCH, Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
-from edgefuse.candidates import Builder, first_feeds, reach, store_artifact
+from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.device import Device, load_device
 from edgefuse.errors import DeviceMismatchError, ToolchainError, UsageError
@@ -132,6 +132,7 @@ def _compile_into(
         comparisons = run_gates(stages, arrows, golden, judge)
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
+    kernels = kernel_counts(chosen.artifact)
     artifact = store_artifact(folder, chosen, device, here)
     shutil.rmtree(work)
 
@@ -148,6 +149,7 @@ def _compile_into(
             "precision": choice.precision,
             "threads": chosen.settings.threads,
             "split": False,
+            "kernels": kernels,
             "parts": [whole_part(bundle.spec, choice.precision, latency)],
             "reason": choice.reason,
             "candidates": list(choice.candidates),

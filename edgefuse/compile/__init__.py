@@ -17,7 +17,7 @@ from edgefuse.backends.onnxruntime import open_graph
 from edgefuse.bundle import GOLDEN, MODEL
 from edgefuse.bundle_writer import new_bundle
 from edgefuse.calibration import open_calibration
-from edgefuse.candidates import Builder, Reach, first_feeds, reach, refuse_elsewhere, store_artifact
+from edgefuse.candidates import Builder, Reach, first_feeds, kernel_counts, reach, refuse_elsewhere, store_artifact
 from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
 from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.compile.portable import finish_portable
@@ -115,6 +115,7 @@ def _finish_here(
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates[FLOAT], request.recipe.latency.p90_ms)
 
+    kernels = kernel_counts(chosen.artifact)
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
     artifact = store_artifact(folder, chosen, request.device, here)
     shutil.rmtree(prepared.graphs.work)
@@ -128,6 +129,7 @@ def _finish_here(
         reason=choice.reason,
         candidates=list(choice.candidates),
         threads=chosen.settings.threads,
+        kernels=kernels,
         gates=describe_gates(comparisons, arrows, choice.precision, judge),
         accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": False},
         fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],

@@ -66,7 +66,8 @@ class Graphs:
         return made, failed
 
     def _make_one(self, name: str, step: Step) -> Graph:
-        path, facts = self.work / f"{name}.onnx", {"graph": name}
+        path = self.work / f"{name}.onnx"
+        facts: dict[str, Any] = {"graph": name}
         if name.startswith("int8"):
             counts = self._quantize()
             facts |= {"int8": counts.int8, "eligible": counts.eligible, "operations": counts.operations}

@@ -17,6 +17,7 @@ from edgefuse.bundle import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.compile.graphs import Graph
 from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
+from edgefuse.compile.roofline import estimate
 from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pending_compile, run_gates
 from edgefuse.golden import write_golden, write_outputs
 from edgefuse.plan import FLOAT, PRECISIONS, Choice, judge_candidate
@@ -71,6 +72,7 @@ def finish_portable(
     files = _store(folder, graphs, graph)
     shutil.rmtree(prepared.graphs.work)
     finish = _finish(request, graph, prepared, why)
+    guess = estimate({name: folder / file for name, file in files.items()}, request.device)
     gates = [
         *describe_gates(comparisons, arrows, choice.precision, judge),
         pending_compile(arrows[-1][1], choice.precision, finish["command"]),
@@ -84,12 +86,14 @@ def finish_portable(
         reason=choice.reason,
         candidates=list(choice.candidates),
         threads=request.device.threads,
+        kernels=None,
         gates=gates,
         accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": True},
         fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],
         latency=_pending_latency(request.recipe.latency.p90_ms, finish["command"]),
         graphs=[{**item.facts, "file": files[name]} for name, item in graphs.items()],
         finish=finish,
+        estimate=guess,
     )
     return write_bundle(folder, request, found, files, None, steps)
 

@@ -36,6 +36,7 @@ class Findings:
     reason: str
     candidates: list[dict[str, Any]]
     threads: int
+    kernels: dict[str, int] | None
     gates: list[dict[str, Any]]
     accuracy: dict[str, Any]
     fidelity: list[dict[str, Any]]
@@ -45,6 +46,7 @@ class Findings:
     split: dict[str, Any]
     stages: list[dict[str, Any]]
     environment: dict[str, Any]
+    estimate: dict[str, Any] | None = None
 
 
 def make_report(found: Findings, folder: Path) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
             "precision": precision,
             "threads": found.threads,
             "split": False,
+            "kernels": found.kernels,
             "parts": [whole_part(spec, precision, found.latency)],
             "reason": found.reason,
             "candidates": found.candidates,
@@ -72,6 +75,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "fidelity": found.fidelity,
         "latency": found.latency,
         "finish": found.finish,
+        "estimate": found.estimate,
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         "calibration": found.split,
         "stages": found.stages,

@@ -12,9 +12,9 @@ import pytest
 import edgefuse
 from edgefuse.bundle import verify
 from edgefuse.compile import Request, compile_model
-from edgefuse.plan import TIE, wanted_precisions
 from edgefuse.device import load_device
 from edgefuse.errors import DeviceMismatchError
+from edgefuse.plan import TIE, wanted_precisions
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle
 from edgefuse.recipe import Accuracy, CalibrationSource, Recipe, find_recipe, parse_limit, read_recipe

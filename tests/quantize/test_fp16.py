@@ -61,7 +61,10 @@ def test_what_would_overflow_stays_in_float32(tmp_path):
 
 
 def test_a_mask_of_minus_infinity_stays_infinite(tmp_path):
-    nodes = [helper.make_node("Add", ["x", "mask"], ["m"], name="m"), helper.make_node("Softmax", ["m"], ["y"], name="s")]
+    nodes = [
+        helper.make_node("Add", ["x", "mask"], ["m"], name="m"),
+        helper.make_node("Softmax", ["m"], ["y"], name="s"),
+    ]
     mask = np.array([[0, 0, -np.inf, 0]], np.float32)
     net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {"mask": mask})
     feed = {"x": random(1, 4)}

@@ -272,7 +272,9 @@ def concat_net(tmp_path, gain):
 def test_for_tensorrt_tensors_that_meet_in_a_concat_share_a_scale_unless_one_would_drown(gain, shared, tmp_path):
     quantize_int8(concat_net(tmp_path, gain), tmp_path / "q.onnx", samples(), "tensorrt")
     _, graph = qdq(tmp_path / "q.onnx")
-    scale = {t.name: float(numpy_helper.to_array(t)) for t in graph.initializer if t.name in ("joined.scale", "b.scale")}
+    scale = {
+        t.name: float(numpy_helper.to_array(t)) for t in graph.initializer if t.name in ("joined.scale", "b.scale")
+    }
     assert len(scale) == 2 and (scale["joined.scale"] == scale["b.scale"]) is shared
 
 
