@@ -1,7 +1,8 @@
 """``report.html``: the report as one page that needs no network and no JavaScript. Workstation only.
 
-What is said is settled here, how it looks in ``report.html.j2``; :mod:`edgefuse.report.pictures` draws. Names come
-from the user: the template escapes every value, and only the pictures are passed as markup.
+What is said is settled here and in :mod:`edgefuse.report.why` and ``graphs``, how it looks in the templates;
+:mod:`edgefuse.report.pictures` draws. Names come from the user: the templates escape every value, and only the
+pictures are passed as markup.
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgefuse.report.pictures import (
-    accuracy_picture,
-    candidates_picture,
-    decibels_text,
-    latency_picture,
-    p90_interval,
-    score_unit,
-    significant,
-)
+from edgefuse.plan import PRECISIONS
+from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
+from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
 from edgefuse.report.text import summary_rows
+from edgefuse.report.units import decibels_text, drop_text, megabytes, score_text, significant
+from edgefuse.report.why import why
 
 TEMPLATE = "report.html.j2"
+STAGE_DETAILS = {
+    "FP16 ONNX": "casts in the graph",
+    "INT8 ONNX": "Q/DQ in the graph",
+    "INT8 + FP16 ONNX": "Q/DQ and casts in the graph",
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,13 @@ def render(report: dict[str, Any]) -> str:
         .render(
             report=report,
             why=why(report),
+            finish=report.get("finish"),
+            emulated=report["accuracy"][0].get("emulated", False),
             figures=headline(report),
             stages=straight_line(report),
             rows=summary_rows(report),
+            graphs=graph_facts(report),
+            findings=lint_findings(report),
             pictures=_pictures(report),
         )
     )
@@ -99,92 +105,58 @@ def _markup(svg: str | None) -> Markup | None:
     return None if svg is None else Markup(svg)
 
 
-def drop_text(drop: float, metric: str) -> str:
-    """A drop in *metric* as a person reads it: 0.106 pt."""
-    scale, unit = score_unit(metric)
-    return f"{significant(drop * scale)}{unit}"
-
-
-def score_text(score: float, metric: str) -> str:
-    """A score as a person reads it: 97.66 %."""
-    return f"{score:.2%}".replace("%", " %") if metric.startswith("top") else significant(score, 4)
-
-
-def megabytes(size_bytes: int) -> str:
-    return f"{significant(size_bytes / 1e6)} MB"
-
-
-def why(report: dict[str, Any]) -> str:
-    """The verdict's reason in one sentence: what failed, what is in doubt, or what held."""
-    verdict = report["verdict"]
-    parts = [_arrow_reason(gate) for gate in report.get("gates", ()) if verdict == gate["verdict"] == "fail"]
-    parts += [_accuracy_reason(entry) for entry in report["accuracy"] if entry["verdict"] == verdict]
-    if report["latency"]["verdict"] == verdict:
-        parts.append(_latency_reason(report["latency"]))
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _arrow_reason(gate: dict[str, Any]) -> str:
-    sqnr = decibels_text(gate["sqnr_db"])
-    return f"the arrow {gate['from']} → {gate['to']} ({gate['name']}) fails at {sqnr} SQNR"
-
-
-def _accuracy_reason(entry: dict[str, Any]) -> str:
-    metric, verdict = entry["metric"], entry["verdict"]
-    if metric == "sqnr":
-        word, relation = ("holds", "above") if verdict == "pass" else ("fails", "below")
-        return (
-            f"accuracy {word}: the worst output has {decibels_text(entry['candidate'])} SQNR, {relation} "
-            f"the floor of {entry['limit']:g} dB"
-        )
-    low, high, limit = (drop_text(value, metric) for value in (*entry["ci95"], entry["limit"]))
-    if verdict == "pass":
-        return f"accuracy holds: {metric} drops by at most {high} (95 % sure), and {limit} is allowed"
-    if verdict == "fail":
-        return f"accuracy fails: {metric} drops by at least {low} (95 % sure), and {limit} is allowed"
-    more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
-    return (
-        f"accuracy is open: {entry['samples']} samples cannot tell whether {metric} drops by more than the "
-        f"{limit} that is allowed{more}"
-    )
-
-
-def _latency_reason(latency: dict[str, Any]) -> str:
-    p90, limit = f"{significant(latency['compiled']['p90_ms'])} ms", f"{latency['limit_p90_ms']:g} ms"
-    if latency["verdict"] != "inconclusive":
-        word, relation = ("holds", "within") if latency["verdict"] == "pass" else ("fails", "over")
-        return f"latency {word}: p90 is {p90}, {relation} the limit of {limit}"
-    low, high = (significant(value) for value in p90_interval(latency))
-    return (
-        f"latency is open: with this machine's noise p90 lies between {low} and {high} ms, and so does the "
-        f"limit of {limit}"
-    )
-
-
 def headline(report: dict[str, Any]) -> list[Figure]:
-    """The numbers that are looked at first."""
+    """The numbers that are looked at first. What was not measured yet has no speed-up to speak of."""
     figures = [_accuracy_figure(entry) for entry in report["accuracy"]]
-    figures += [_latency_figure(report["latency"]), _speedup_figure(report["latency"])]
+    if report["latency"]["compiled"] is None:
+        figures += [_waiting_figure(report["latency"]), *_int8_figures(report)]
+    else:
+        figures += [_latency_figure(report["latency"]), _speedup_figure(report["latency"])]
     if "size_bytes" in report:
-        size = megabytes(report["size_bytes"])
-        figures.append(Figure("bundle", size, "graph, artifact and held-out samples"))
+        figures.append(Figure("bundle", megabytes(report["size_bytes"]), _contents(report)))
     return figures
 
 
 def _accuracy_figure(entry: dict[str, Any]) -> Figure:
+    emulated = ", emulated" if entry.get("emulated") else ""
     if entry["metric"] == "sqnr":
-        return Figure(
-            "SQNR, worst output", decibels_text(entry["candidate"]), f"floor {entry['limit']:g} dB", entry["verdict"]
-        )
+        name, floor = f"SQNR, worst output{emulated}", f"floor {entry['limit']:g} dB"
+        return Figure(name, decibels_text(entry["candidate"]), floor, entry["verdict"])
     name = entry["metric"] if entry["labels"] else f"{entry['metric']}, agreement"
     drop, limit = (drop_text(entry[key], entry["metric"]) for key in ("drop", "limit"))
     return Figure(
-        name,
+        f"{name}{emulated}",
         score_text(entry["candidate"], entry["metric"]),
         f"float {score_text(entry['reference'], entry['metric'])}; drop {drop}, limit {limit}",
         entry["verdict"],
     )
+
+
+def _waiting_figure(latency: dict[str, Any]) -> Figure:
+    limit = latency["limit_p90_ms"]
+    detail = "no limit given" if limit is None else f"limit {limit:g} ms"
+    return Figure("p90 latency", "–", f"{detail}; not measured yet", latency["verdict"])
+
+
+def _int8_figures(report: dict[str, Any]) -> list[Figure]:
+    """How much of the graph that comes first is INT8, for TensorRT."""
+    planned = PRECISIONS[report["plan"]["precision"]][0]
+    return [
+        Figure(
+            "operations in INT8",
+            f"{item['int8']} of {item['eligible']}",
+            f"of all {item['operations']} operations, {item['eligible']} are eligible",
+        )
+        for item in tensorrt_graphs(report)
+        if item["graph"] == planned and "int8" in item
+    ]
+
+
+def _contents(report: dict[str, Any]) -> str:
+    count = len(report.get("graphs", [""]))
+    graphs = "graph" if count == 1 else f"{count} graphs"
+    rest = " and samples, no artifact yet" if report.get("finish") else ", artifact and held-out samples"
+    return f"{graphs}{rest}"
 
 
 def _latency_figure(latency: dict[str, Any]) -> Figure:
@@ -206,10 +178,15 @@ def straight_line(report: dict[str, Any]) -> list[Stage]:
     gates = report.get("gates", [])
     if not gates:
         return []
-    model, backend = report["model"], report["backend"]
+    model = report["model"]
     exporter = "as it was given" if model["exporter"] == model["source"] else f"by {model['exporter']}"
-    details = {"ONNX": exporter, "INT8 ONNX": "Q/DQ in the graph"}
+    details = {"ONNX": exporter, **STAGE_DETAILS}
     stages = [Stage(gates[0]["from"], model["source"])]
     stages += [Stage(gate["to"], details.get(gate["to"], ""), gate) for gate in gates]
     last = stages[-1]
-    return [*stages[:-1], Stage(last.name, f"{backend['name']} {backend['version']}", last.gate)]
+    return [*stages[:-1], Stage(last.name, _compiled_detail(report), last.gate)]
+
+
+def _compiled_detail(report: dict[str, Any]) -> str:
+    backend, finish = report["backend"], report.get("finish")
+    return f"{backend['name']} on {finish['on']}" if finish else f"{backend['name']} {backend['version']}"

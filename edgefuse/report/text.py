@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,78 +10,118 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edgefuse.report.graphs import lint_findings, parser_answers
+from edgefuse.report.units import decibels_text, drop_text
+from edgefuse.report.why import waiting
+
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "pending": "bold cyan"}
 VERDICTS = {"pending": "PENDING: what can be judged without the device passed"}
+LINT_ROWS = 3
+"""How many findings of one rule a terminal shows; a model can have hundreds."""
 
 
 def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
-    """Print *report* to stdout, within the terminal's width."""
-    console = Console(highlight=False)
+    """Print *report* to stdout, within the terminal's width; commands to copy are never broken."""
+    console = Console(highlight=False, emoji=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    verdict = report["verdict"]
+    verdict, finish = report["verdict"], report.get("finish")
     table.add_row("verdict", f"[{STYLES[verdict]}]{VERDICTS.get(verdict, verdict.upper())}[/]")
-    for name, text in summary_rows(report):
+    rows = [*summary_rows(report), *lint_rows(report)]
+    if finish:
+        rows.append(("pending", f"{waiting(finish)}: {finish['why']}"))
+    for name, text in rows:
         table.add_row(name, escape(text))
     if bundle is not None:
         table.add_row("bundle", f"{escape(str(bundle))}  ({report['size_bytes'] / 1e6:.1f} MB)")
         page = "report.html in the zip" if bundle.suffix == ".zip" else str(bundle / "report.html")
         table.add_row("report", escape(page))
     console.print(table)
+    for introduction, command in commands(report):
+        console.print(f"\n[dim]{escape(introduction)}:[/]")
+        console.print(f"  {escape(command)}", soft_wrap=True)
 
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know, as name and sentence; also the HTML report's summary."""
-    rows = [("plan", _plan_text(report["plan"]))] if "plan" in report else []
+    rows = [("plan", _plan_text(report))] if "plan" in report else []
+    rows += _left_out(report)
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
     rows.append(("latency", _latency_text(report["latency"])))
     rows += _not_judged(report)
-    rows += [("arrow", _arrow_text(gate)) for gate in report.get("gates", ()) if gate["verdict"] == "fail"]
-    rows += [(item["graph"], item["toolchain"]["text"]) for item in report.get("graphs", ()) if _nvidia(item)]
-    return [*rows, *lint_rows(report), *finish_rows(report)]
+    metric = report["accuracy"][0]["metric"]
+    rows += [("arrow", _arrow_text(gate, metric)) for gate in report.get("gates", ()) if gate["verdict"] == "fail"]
+    return rows + [("nvidia", answer) for answer in parser_answers(report)]
 
 
-def _plan_text(plan: dict[str, Any]) -> str:
-    threads = f"; {plan['threads']} threads" if plan["threads"] else ""
-    return f"{plan['reason']}{threads}"
+def _plan_text(report: dict[str, Any]) -> str:
+    plan = report["plan"]
+    threads = plan["threads"] if report.get("backend", {}).get("name") != "tensorrt" else 0  # an engine has none
+    return f"{plan['reason']}; {threads} thread{'' if threads == 1 else 's'}" if threads else str(plan["reason"])
 
 
-def _nvidia(item: dict[str, Any]) -> bool:
-    """Whether NVIDIA's toolchain was to look at this graph."""
-    return "TensorRT" in item["toolchain"]["text"] and "only for" not in item["toolchain"]["text"]
+def _left_out(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The precisions that were tried and cannot be had, each with its reason; nothing of a check, which tries none."""
+    if "gates" not in report:
+        return []
+    tried = [row for row in report["plan"]["candidates"] if row["precision"] != report["plan"]["precision"]]
+    failed: dict[str, list[str]] = {}
+    for row in tried:
+        if "failed" in row:
+            failed.setdefault(row["failed"], []).append(row["precision"])
+    rows = [f"{', '.join(names)} failed: {reason}" for reason, names in failed.items()]
+    metric = report["accuracy"][0]["metric"]
+    rows += [_beyond_text(row, metric) for row in tried if not row["passes"] and "failed" not in row]
+    return [("left out", text) for text in rows]
+
+
+def _beyond_text(row: dict[str, Any], metric: str) -> str:
+    drop = f"{metric} drops by {drop_text(row['drop'], metric)}, " if row["drop"] is not None else ""
+    emulated = ", emulated" if row.get("emulated") else ""
+    loss = f"{drop}{decibels_text(row['sqnr_db'])} SQNR{emulated}"
+    return f"{row['precision']} is beyond the limit on the calibration samples ({loss})"
 
 
 def lint_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """The linter's warnings, each once, whatever graphs it is in."""
-    found = [item for graph in report.get("graphs", ()) for item in graph["lint"]]
-    return list(dict.fromkeys((item["rule"], f"{item['node']}: {item['message']}") for item in found))
+    """The linter's warnings, each once whatever graphs it is in, with what to do; of many under one rule the first."""
+    rows, told, count = [], set(), Counter[str]()
+    for found in lint_findings(report):
+        rule, cure = found["rule"], found["cure"]
+        count[rule] += 1
+        if count[rule] <= LINT_ROWS:
+            text = f"{found['node']}: {found['message']}"
+            rows.append((f"lint {rule}", text if cure in told else f"{text}. {cure}"))
+            told.add(cure)
+    more = [(rule, number - LINT_ROWS) for rule, number in count.items() if number > LINT_ROWS]
+    return rows + [(f"lint {rule}", f"{number} more of this kind: in the report") for rule, number in more]
 
 
-def finish_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """What only the device can judge, and the commands for it."""
+def commands(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to type on the device, each command with the words that introduce it; none where nothing is pending."""
     finish = report.get("finish")
     if not finish:
         return []
-    rows = [("pending", f"{', '.join(finish['pending'])}: {finish['why']}")]
-    rows.append(("finish", f"{finish['command']}  (on {finish['on']})"))
-    return [*rows, ("or", finish["trtexec"])] if finish["trtexec"] else rows
+    found = [(f"{'left for' if report['verdict'] == 'fail' else 'finish it on'} {finish['on']}", finish["command"])]
+    if finish["trtexec"]:
+        folder = "in the unzipped bundle" if finish["command"].endswith(".zip") else "in the bundle's folder"
+        found.append((f"or without Python, {folder}: builds the engine, judges nothing", finish["trtexec"]))
+    return found
 
 
 def _accuracy_text(entry: dict[str, Any]) -> str:
+    emulated = " (emulated)" if entry.get("emulated") else ""
+    more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
     if entry["metric"] == "sqnr":
-        more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
         return (
-            f"{entry['candidate']:.1f} dB SQNR{' (emulated)' if entry.get('emulated') else ''} of the worst output (plain or mean-free, whichever is lower), "
+            f"{entry['candidate']:.1f} dB SQNR{emulated} of the worst output (plain or mean-free, whichever is lower), "
             f"{entry['limit_text']}, {entry['samples']} samples: {entry['verdict']}{more}"
         )
     scale, unit = (100, " pt") if entry["metric"].startswith("top") else (1, "")
     low, high = (value * scale for value in entry["ci95"])
     of = "" if entry["labels"] else " (agreement with the float model)"
-    of += " (emulated)" if entry.get("emulated") else ""
-    more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
     return (
-        f"{entry['metric']}{of} {entry['reference'] * scale:.4g} → {entry['candidate'] * scale:.4g}, "
+        f"{entry['metric']}{of}{emulated} {entry['reference'] * scale:.4g} → {entry['candidate'] * scale:.4g}, "
         f"drop {entry['drop'] * scale:.3g}{unit} (95 %: {low:.3g} … {high:.3g}), limit "
         f"{entry['limit'] * scale:.3g}{unit}, {entry['samples']} samples: {entry['verdict']}{more}"
     )
@@ -90,7 +131,7 @@ def _latency_text(latency: dict[str, Any]) -> str:
     compiled = latency["compiled"]
     if compiled is None:
         limit = f"; limit p90 {latency['limit_p90_ms']:g} ms: pending" if latency["limit_p90_ms"] is not None else ""
-        return f"not measured ({latency['compiled_reason']}){limit}"
+        return f"not measured yet ({latency['compiled_reason']}){limit}"
     text = f"p50 {compiled['p50_ms']:.3f} ms, p90 {compiled['p90_ms']:.3f} ms over {compiled['runs']} runs"
     if latency["float"]:
         text += f"; float p50 {latency['float']['p50_ms']:.3f} ms ({latency['speedup']:.2f}x)"
@@ -105,13 +146,13 @@ def _latency_text(latency: dict[str, Any]) -> str:
     return text
 
 
-def _arrow_text(gate: dict[str, Any]) -> str:
+def _arrow_text(gate: dict[str, Any], metric: str) -> str:
     where = f"{gate['from']} → {gate['to']} failed ({gate['name']}): "
     if gate["drop"] is not None:
-        return f"{where}drop {gate['drop']:.3g}, {gate['sqnr_db']:.1f} dB SQNR"
+        return f"{where}drop {drop_text(gate['drop'], metric)}, {decibels_text(gate['sqnr_db'])} SQNR"
     if gate["name"] == "export":
-        return f"{where}{gate['sqnr_db']:.1f} dB SQNR"
-    return f"{where}{gate['worst_sqnr_db']:.1f} dB SQNR (plain or mean-free, whichever is lower)"
+        return f"{where}{decibels_text(gate['sqnr_db'])} SQNR"
+    return f"{where}{decibels_text(gate['worst_sqnr_db'])} SQNR (plain or mean-free, whichever is lower)"
 
 
 def _not_judged(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -120,7 +161,9 @@ def _not_judged(report: dict[str, Any]) -> list[tuple[str, str]]:
     if None in judged:  # sqnr looks at all
         return []
     others = [item for item in report.get("fidelity", ()) if item["output"] not in judged]
-    return [("not judged", ", ".join(f"{o['output']} ({_worst_db(o):.1f} dB SQNR)" for o in others))] if others else []
+    emulated = ", emulated" if report["accuracy"][0].get("emulated") else ""
+    found = ", ".join(f"{item['output']} ({_worst_db(item):.1f} dB SQNR{emulated})" for item in others)
+    return [("not judged", found)] if others else []
 
 
 def _worst_db(item: dict[str, Any]) -> float:

@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgefuse.report.html import Figure, drop_text, headline, render, score_text, straight_line, why, write_html
+from edgefuse.report.html import Figure, headline, render, straight_line, write_html
+from tests.report.page import Page
 
-VOID = {"meta", "br", "path", "use"}
-KINDS = ("report", "failed", "undecided", "unlabelled")
-
-
-class Page(HTMLParser):
-    """Tags that are open, every attribute, every id and the visible text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.words))
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.attributes if key == name]
+KINDS = ("report", "failed", "undecided", "unlabelled", "portable", "finished", "elsewhere", "checked")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,8 +104,20 @@ def test_report_without_quantiles_says_that_the_distribution_is_missing(report: 
     assert "not measured: this report holds no quantiles_ms" in Page(render(report)).text
 
 
+def test_report_of_a_check_claims_neither_a_target_nor_graphs(checked: dict[str, Any]) -> None:
+    text = Page(render(checked)).text
+    assert "int8+bf16, chosen" in text and "measured on AMD EPYC" in text and "2 threads" in text
+    assert not [word for word in ("Graphs", "NVIDIA", "pending", "emulated", "Finish", "for host") if word in text]
+
+
+def test_openvino_report_says_nothing_of_graphs_for_nvidia(report: dict[str, Any]) -> None:
+    answer = {"verdict": "not run", "text": "not run: only for TensorRT; openvino compiles the graph itself"}
+    graph = {"graph": "int8", "file": "model.onnx", "size_bytes": 1, "lint": [], "toolchain": answer}
+    assert render(report | {"graphs": [graph], "finish": None}) == render(report)
+
+
 def test_report_of_a_check_has_fewer_sections_and_still_a_page(report: dict[str, Any]) -> None:
-    kept = {key: report[key] for key in ("verdict", "target", "accuracy", "fidelity", "latency")}
+    kept = {key: report[key] for key in ("verdict", "accuracy", "fidelity", "latency")}
     text = Page(render(kept)).text
     assert "97.66 %" in text and "The straight line" not in text and "Candidates" not in text
 
@@ -155,36 +129,6 @@ def test_failed_candidates_are_listed_with_the_reason(failed: dict[str, Any]) ->
 def test_nonfinite_outputs_are_pointed_out(report: dict[str, Any]) -> None:
     report["fidelity"][0]["nonfinite_mismatches"] = 3
     assert "NaN or infinity in 3 places" in Page(render(report)).text.replace("  ", " ")
-
-
-def test_why_names_what_decided(report: dict[str, Any], unlabelled: dict[str, Any]) -> None:
-    assert why(unlabelled) == (
-        "Accuracy holds: the worst output has 37.1 dB SQNR, above the floor of 30 dB; latency "
-        "holds: p90 is 2.63 ms, within the limit of 20 ms."
-    )
-    report["verdict"] = report["latency"]["verdict"] = "fail"
-    report["latency"]["limit_p90_ms"] = 1.0
-    assert why(report) == "Latency fails: p90 is 2.63 ms, over the limit of 1 ms."
-
-
-def test_why_of_a_failure_names_the_arrow(failed: dict[str, Any]) -> None:
-    assert why(failed) == (
-        "The arrow ONNX → INT8 ONNX (quantize) fails at 3.1 dB SQNR; accuracy fails: top1 drops by "
-        "at least 28.0 pt (95 % sure), and 0.977 pt is allowed."
-    )
-
-
-def test_why_of_an_open_verdict_says_what_would_settle_it(undecided: dict[str, Any]) -> None:
-    assert why(undecided) == (
-        "Accuracy is open: 941 samples cannot tell whether top1 drops by more than the 0.0977 pt "
-        "that is allowed; about 4,383 more would settle it."
-    )
-
-
-def test_why_of_an_open_latency_gives_the_interval_with_the_noise(report: dict[str, Any]) -> None:
-    report["verdict"] = report["latency"]["verdict"] = "inconclusive"
-    report["latency"] |= {"limit_p90_ms": 2.0, "p90_ci95_ms": [1.9, 2.1], "canary_p90_ratio": 0.8}
-    assert "p90 lies between 1.52 and 2.62 ms, and so does the limit of 2 ms" in why(report)
 
 
 def test_straight_line_has_a_box_for_each_model_and_a_gate_for_each_arrow(report: dict[str, Any]) -> None:
@@ -208,8 +152,3 @@ def test_headline_carries_the_verdict_only_where_there_is_a_limit(report: dict[s
         Figure("bundle", "2.48 MB", "graph, artifact and held-out samples"),
     ]
     render(report)
-
-
-def test_scores_of_custom_metrics_have_no_unit() -> None:
-    assert (score_text(0.97662, "top1"), score_text(1.23456, "m.py:rmse")) == ("97.66 %", "1.235")
-    assert (drop_text(-0.00106, "top1"), drop_text(0.5, "m.py:rmse")) == ("−0.106 pt", "0.500")

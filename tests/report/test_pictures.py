@@ -10,46 +10,14 @@ from typing import Any
 import matplotlib
 import pytest
 
-from edgefuse.report.pictures import (
-    accuracy_picture,
-    candidates_picture,
-    decibels_text,
-    latency_picture,
-    p90_interval,
-    significant,
-)
+from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
+from edgefuse.report.units import decibels_text, significant
 
 
 def texts(svg: str | None) -> list[str]:
     """All texts of a picture; fails unless it is one well-formed element."""
     assert svg is not None
     return [item.text or "" for item in ElementTree.fromstring(svg).iter() if item.tag.endswith("text")]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0, "0"),
-        (0.97, "0.970"),
-        (12.345, "12.3"),
-        (1234.5, "1234"),
-        (-0.301, "−0.301"),
-        (0.00012345, "0.000123"),
-        (1.234e-7, "1.23e−07"),
-        (-5e12, "−5.00e+12"),
-    ],
-)
-def test_significant_digits(value: float, text: str) -> None:
-    assert significant(value) == text
-
-
-def test_decibels_at_the_ends_of_the_scale_are_words() -> None:
-    assert [decibels_text(value) for value in (300.0, 37.16, -2.0, -300.0)] == [
-        "identical",
-        "37.2 dB",
-        "−2.0 dB",
-        "no signal left",
-    ]
 
 
 def test_latency_marks_the_percentiles_of_both_models_and_the_limit(report: dict[str, Any]) -> None:
@@ -95,12 +63,6 @@ def test_latency_without_float_p99_or_limit_is_still_drawn(failed: dict[str, Any
 def test_latency_without_quantiles_has_no_picture(report: dict[str, Any]) -> None:
     del report["latency"]["compiled"]["quantiles_ms"]
     assert latency_picture(report["latency"]) is None
-
-
-def test_p90_interval_is_widened_by_the_canary_either_way() -> None:
-    for canary in (1.25, 0.8):
-        low, high = p90_interval({"p90_ci95_ms": [1.0, 2.0], "canary_p90_ratio": canary})
-        assert (low, high) == pytest.approx((0.8, 2.5))
 
 
 @pytest.mark.parametrize("kind", ["report", "failed", "undecided"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgefuse.report.text import print_report, summary_rows
+from edgefuse.report.text import commands, lint_rows, print_report, summary_rows
+from tests.report.test_graphs import finding
 
 
 def row(report: dict[str, Any], name: str) -> str:
@@ -24,7 +26,27 @@ def test_summary_of_a_passing_report(report: dict[str, Any]) -> None:
 
 
 def test_failing_arrow_names_itself(failed: dict[str, Any]) -> None:
-    assert row(failed, "arrow") == "ONNX → INT8 ONNX failed (quantize): drop 0.31, 3.1 dB SQNR"
+    assert row(failed, "arrow") == "ONNX → INT8 ONNX failed (quantize): drop 31.0 pt, 3.1 dB SQNR"
+
+
+def test_precisions_that_auto_left_out_are_named_with_the_reason(failed: dict[str, Any]) -> None:
+    assert [text for name, text in summary_rows(failed) if name == "left out"] == [
+        "bf16 failed: CrashError: died of signal 11",
+        "int8 is beyond the limit on the calibration samples (top1 drops by 31.0 pt, 3.1 dB SQNR)",
+    ]
+
+
+def test_precisions_that_fail_alike_share_a_row(portable: dict[str, Any]) -> None:
+    rows = portable["plan"]["candidates"]
+    portable["plan"] |= {"precision": "fp16", "candidates": rows[:2]}
+    rows[2:] = [{"precision": name, "passes": False, "failed": "ModelError: …"} for name in ("int8", "int8+fp16")]
+    portable["plan"]["candidates"] = rows
+    assert row(portable, "left out") == "int8, int8+fp16 failed: ModelError: …"
+
+
+def test_check_says_nothing_of_what_the_compilation_left_out(failed: dict[str, Any]) -> None:
+    kept = {key: failed[key] for key in ("verdict", "plan", "accuracy", "latency")}
+    assert "left out" not in dict(summary_rows(kept))
 
 
 def test_latency_without_float_or_limit_claims_neither(failed: dict[str, Any]) -> None:
@@ -64,3 +86,82 @@ def test_verdict_is_printed_first_and_the_bundle_last(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["verdict", "PASS"]
     assert "rover.edgefuse/report.html" in lines[-1].replace("\\", "/")
+
+
+def printed(report: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    print_report(report, Path("digits.edgefuse"))
+    return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_pending_says_what_waits_for_which_device_and_why(
+    portable: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = printed(portable, capsys, monkeypatch)
+    text = " ".join(" ".join(lines).split())
+    assert lines[0] == "verdict   PENDING: what can be judged without the device passed"
+    assert "accuracy top1 (emulated) 97.66 → 97.66" in text
+    assert (
+        "latency not measured yet (measured on the device, by: edgefuse compile digits.edgefuse); limit p90 20" in text
+    )
+    assert (
+        "pending compilation, accuracy on the device and latency wait for jetson-orin-nano-8gb: there is no NVIDIA "
+        "driver here that works" in text
+    )
+
+
+def test_commands_stand_on_lines_of_their_own_and_are_never_broken(
+    portable: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portable["finish"]["trtexec"] += " --minShapes=image:car:1x3x96x96,[b]:1"  # neither an emoji nor markup
+    lines = printed(portable, capsys, monkeypatch)
+    for command in (portable["finish"]["command"], portable["finish"]["trtexec"]):
+        assert f"  {command}" in lines
+    assert max(len(line) for line in lines if "trtexec" not in line) <= 80
+
+
+@pytest.mark.parametrize("kind", ["portable", "elsewhere"])
+def test_no_figure_of_the_device_is_made_up(
+    kind: str,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "\n".join(printed(request.getfixturevalue(kind), capsys, monkeypatch))
+    assert not re.search(r"0\.0|None|\bnan\b|\dx\b", text)
+    assert set(re.findall(r"[\d.]+\s+ms", text)) == {"20 ms"}
+
+
+def test_finished_report_is_no_longer_pending(
+    finished: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(printed(finished, capsys, monkeypatch))
+    assert "PASS" in text and "(1.13x)" in text and "TensorRT-RTX" in text
+    assert not [word for word in ("pending", "emulated", "trtexec", "finish", "threads") if word in text.lower()]
+
+
+def test_cpu_report_says_nothing_of_nvidia(elsewhere: dict[str, Any]) -> None:
+    text = str([*summary_rows(elsewhere), *lint_rows(elsewhere), *commands(elsewhere)])
+    assert "edgefuse compile digits.edgefuse" in text and not re.search("(?i)nvidia|tensorrt|trtexec|int8.onnx", text)
+
+
+def test_lint_warnings_are_told_once_with_the_cure_and_many_are_counted(portable: dict[str, Any]) -> None:
+    for graph in portable["graphs"]:
+        graph["lint"] = [finding(), *(finding("W5", f"concat{index}", cure="Share it.") for index in range(5))]
+    rows = lint_rows(portable)
+    assert [name for name, _ in rows] == ["lint W6", *["lint W5"] * 4]
+    assert rows[0][1].startswith("/nms/<b>x: NonZero, which makes 'y'") and rows[0][1].endswith("(JetPack does).")
+    assert rows[1][1].endswith("Share it.") and not rows[2][1].endswith("Share it.")
+    assert rows[-1][1] == "2 more of this kind: in the report"
+
+
+def test_failed_bundle_of_a_device_that_is_away_does_not_call_it_finished(portable: dict[str, Any]) -> None:
+    assert commands(portable | {"verdict": "fail"})[0][0] == "left for jetson-orin-nano-8gb"
+    portable["finish"]["command"] += ".zip"
+    assert "in the unzipped bundle" in commands(portable)[1][0]
+
+
+def test_outputs_that_are_not_judged_are_marked_as_emulated(portable: dict[str, Any]) -> None:
+    portable["fidelity"].append({**portable["fidelity"][0], "output": "heading"})
+    assert row(portable, "not judged") == "heading (43.9 dB SQNR, emulated)"
