@@ -53,8 +53,8 @@ def _describe(comparison: Comparison, pair: Pair, precision: str, judge: Judge) 
     return {**entry, "verdict": judged["verdict"], "drop": judged["drop"]}
 
 
-def pending_compile(earlier: str, precision: str, command: str) -> dict[str, Any]:
-    """The entry of the arrow that only the device can judge, with the *command* that does."""
+def pending_compile(earlier: str, precision: str, command: str | None) -> dict[str, Any]:
+    """The entry of the arrow that only the device can judge, with the *command* that does, if one can."""
     unknown = {"sqnr_db": None, "worst_sqnr_db": None, "drop": None}
     return {**_arrow((earlier, COMPILED), precision), **unknown, "verdict": Verdict.PENDING.value, "command": command}
 

@@ -9,16 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edgefuse.calibration import Split
 from edgefuse.compile.toolchain import NOT_RUN, inspect_graph
 from edgefuse.device import Device
-from edgefuse.errors import EdgeFuseError
+from edgefuse.errors import EdgeFuseError, ModelError
 from edgefuse.plan import FLOAT
 from edgefuse.progress import Step, Steps
 from edgefuse.quantize import Quantized, quantize_int8
 from edgefuse.quantize.fp16 import observe_floats, to_fp16
 from edgefuse.quantize.observe import Range
 from edgefuse.spec import ModelSpec
+from edgefuse.trtexec import WEAKLY_TYPED
+
+OLD_OPSET = 17
+"""The last that the parsers of TensorRT 8.5 and 8.6 document."""
 
 STEP_NAMES = {
     FLOAT: "Checking the graph",
@@ -68,10 +74,14 @@ class Graphs:
     def _make_one(self, name: str, step: Step) -> Graph:
         path = self.work / f"{name}.onnx"
         facts: dict[str, Any] = {"graph": name}
+        if name == FLOAT and (self.device.tensorrt or "").startswith(WEAKLY_TYPED):
+            step.note(_lower(path))
         if name.startswith("int8"):
             counts = self._quantize()
             facts |= {"int8": counts.int8, "eligible": counts.eligible, "operations": counts.operations}
             step.note(f"{counts.int8} of {counts.operations} operations in INT8")
+        if name == "int8+fp16" and (self.device.tensorrt or "").startswith(WEAKLY_TYPED):
+            raise ModelError(f"FP16 scales need opset 19, which TensorRT {self.device.tensorrt} does not read")
         if name.endswith("fp16"):
             source = self.work / "int8.onnx" if name.startswith("int8") else self.float_onnx
             kept = to_fp16(source, path, self._observed())
@@ -93,3 +103,20 @@ class Graphs:
         if not self._ranges:
             self._ranges = observe_floats(self.float_onnx, self.calibrate.feeds())
         return self._ranges
+
+
+def _lower(path: Path) -> str:
+    """Rewrite *path* for the parsers of TensorRT 8, which read opset 18's Reduce operations wrongly; returns a note."""
+    model = onnx.load(path)
+    opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    if opset <= OLD_OPSET:
+        return f"opset {opset}"
+    try:
+        lowered = onnx.version_converter.convert_version(model, OLD_OPSET)
+    except Exception as error:  # the converter raises whatever its C++ half does
+        raise ModelError(
+            f"the graph cannot be lowered from opset {opset} to {OLD_OPSET}, which TensorRT 8 reads: {error}",
+            hint=f"Export the model with opset {OLD_OPSET}, or choose a target with TensorRT 10.",
+        ) from error
+    onnx.save(lowered, path)
+    return f"opset {opset} lowered to {OLD_OPSET} for TensorRT 8"

@@ -7,6 +7,7 @@ the bundle carries every graph, samples for the search, and what the emulated gr
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pend
 from edgefuse.golden import write_golden, write_outputs
 from edgefuse.plan import FLOAT, PRECISIONS, Choice, judge_candidate
 from edgefuse.progress import Steps
-from edgefuse.trtexec import trtexec_command
+from edgefuse.trtexec import WEAKLY_TYPED, trtexec_command
 from edgefuse.verdict import Verdict
 
 PREFERRED = ("int8", "int8+fp16", "fp16", FLOAT)
@@ -66,7 +67,7 @@ def finish_portable(
             arrows = arrows_between(list(stages))
             comparisons = run_gates(stages, arrows, golden, judge)
             step.note(f"emulated, {len(prepared.samples.golden)} held-out samples")
-        with steps.step("Recording emulated answers"):
+        with steps.step("Recording answers"):
             write_outputs(folder / EMULATED, golden, {name: runners[name] for name in graphs})
     whole = (REFERENCE, arrows[-1][1])
     files = _store(folder, graphs, graph)
@@ -119,22 +120,25 @@ def _store(folder: Path, graphs: Mapping[str, Graph], chosen: str) -> dict[str, 
 
 
 def _finish(request: Request, graph: str, prepared: Prepared, why: str) -> dict[str, Any]:
-    """What is left for the device, and the commands that do it."""
+    """What is left for the device, and the commands that do it; ``command`` is None where EdgeFuse cannot run there."""
     device, spec = request.device, prepared.source.spec
+    asked = [] if request.precision == "auto" else ["--precision", request.precision]
     found = {
         "why": why,
-        "command": f"edgefuse compile {request.out.name}",
+        "command": shlex.join(["edgefuse", "compile", request.out.name, *asked]),
         "on": device.name,
         "pending": ["compile", "accuracy on the device", "latency"],
         "trtexec": None,
     }
     if device.backend == "tensorrt":
         found["trtexec"] = trtexec_command(MODEL, graph, spec, device.tensorrt, device.workspace_mib)
+        if device.tensorrt and device.tensorrt.startswith(WEAKLY_TYPED):
+            found["command"] = None
     return found
 
 
-def _pending_latency(limit_ms: float | None, command: str) -> dict[str, Any]:
-    reason = f"measured on the device, by: {command}"
+def _pending_latency(limit_ms: float | None, command: str | None) -> dict[str, Any]:
+    reason = "only the device can measure it" + (f": {command}" if command else "")
     return {
         "float": None,
         "float_reason": reason,

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from edgefuse.plan import PRECISIONS
 from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
 from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
-from edgefuse.report.text import summary_rows
+from edgefuse.report.text import estimate_text, summary_rows
 from edgefuse.report.units import decibels_text, drop_text, megabytes, score_text, significant
 from edgefuse.report.why import why
 
@@ -68,6 +68,7 @@ def render(report: dict[str, Any]) -> str:
             rows=summary_rows(report),
             graphs=graph_facts(report),
             findings=lint_findings(report),
+            estimate=estimate_text(report["estimate"]) if report.get("estimate") else None,
             pictures=_pictures(report),
         )
     )

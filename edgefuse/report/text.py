@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.report.graphs import lint_findings, parser_answers
-from edgefuse.report.units import decibels_text, drop_text
+from edgefuse.report.units import decibels_text, drop_text, significant
 from edgefuse.report.why import waiting
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "pending": "bold cyan"}
@@ -29,6 +29,8 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
     verdict, finish = report["verdict"], report.get("finish")
     table.add_row("verdict", f"[{STYLES[verdict]}]{VERDICTS.get(verdict, verdict.upper())}[/]")
     rows = [*summary_rows(report), *lint_rows(report)]
+    if report.get("estimate"):
+        rows.append(("estimate", estimate_text(report["estimate"])))
     if finish:
         rows.append(("pending", f"{waiting(finish)}: {finish['why']}"))
     for name, text in rows:
@@ -49,6 +51,7 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows += _left_out(report)
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
     rows.append(("latency", _latency_text(report["latency"])))
+    rows += [("note", note) for note in report["latency"].get("notes", ())]
     rows += _not_judged(report)
     metric = report["accuracy"][0]["metric"]
     rows += [("arrow", _arrow_text(gate, metric)) for gate in report.get("gates", ()) if gate["verdict"] == "fail"]
@@ -57,6 +60,9 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _plan_text(report: dict[str, Any]) -> str:
     plan = report["plan"]
+    kernels = "".join(f", {count} {name}" for name, count in (plan.get("kernels") or {}).items())
+    if kernels:
+        return f"{plan['reason']}; kernels: {kernels[2:]}"
     threads = plan["threads"] if report.get("backend", {}).get("name") != "tensorrt" else 0  # an engine has none
     return f"{plan['reason']}; {threads} thread{'' if threads == 1 else 's'}" if threads else str(plan["reason"])
 
@@ -102,10 +108,16 @@ def commands(report: dict[str, Any]) -> list[tuple[str, str]]:
     finish = report.get("finish")
     if not finish:
         return []
-    found = [(f"{'left for' if report['verdict'] == 'fail' else 'finish it on'} {finish['on']}", finish["command"])]
+    found = []
+    if finish["command"]:
+        left = "left for" if report["verdict"] == "fail" else "finish it on"
+        found.append((f"{left} {finish['on']}", finish["command"]))
     if finish["trtexec"]:
-        folder = "in the unzipped bundle" if finish["command"].endswith(".zip") else "in the bundle's folder"
-        found.append((f"or without Python, {folder}: builds the engine, judges nothing", finish["trtexec"]))
+        either = "or without Python" if found else f"on {finish['on']}"
+        zipped = "unzipped " if ".zip" in (finish["command"] or "") else ""
+        found.append(
+            (f"{either}, in the {zipped}bundle's folder: builds the engine, judges nothing", finish["trtexec"])
+        )
     return found
 
 
@@ -131,7 +143,7 @@ def _latency_text(latency: dict[str, Any]) -> str:
     compiled = latency["compiled"]
     if compiled is None:
         limit = f"; limit p90 {latency['limit_p90_ms']:g} ms: pending" if latency["limit_p90_ms"] is not None else ""
-        return f"not measured yet ({latency['compiled_reason']}){limit}"
+        return f"not measured yet, {latency['compiled_reason']}{limit}"
     text = f"p50 {compiled['p50_ms']:.3f} ms, p90 {compiled['p90_ms']:.3f} ms over {compiled['runs']} runs"
     if latency["float"]:
         text += f"; float p50 {latency['float']['p50_ms']:.3f} ms ({latency['speedup']:.2f}x)"
@@ -144,6 +156,12 @@ def _latency_text(latency: dict[str, Any]) -> str:
             f"{abs(latency['canary_p90_ratio'] - 1):.0%} on this machine)"
         )
     return text
+
+
+def estimate_text(estimate: dict[str, Any]) -> str:
+    """A lower bound, which says so."""
+    bounds = ", ".join(f"{significant(value)} ms ({name})" for name, value in estimate["at_least_ms"].items())
+    return f"at least {bounds}: {estimate['assumes']}"
 
 
 def _arrow_text(gate: dict[str, Any], metric: str) -> str:

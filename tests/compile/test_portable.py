@@ -120,7 +120,7 @@ def test_the_device_finishes_a_portable_bundle_in_place(for_atom, tmp_path):
     copy = shutil.copytree(out, tmp_path / "tiny.edgefuse")
     report = finish(copy, copy, target="host")
     assert report["verdict"] == "pass" and report["target"] == "host" and report["finish"] is None
-    assert [gate["name"] for gate in report["gates"]][0] == "export"
+    assert next(gate["name"] for gate in report["gates"]) == "export"
     assert {gate["verdict"] for gate in report["gates"]} == {"pass"}
     assert report["latency"]["compiled"]["p50_ms"] > 0 and report["latency"]["float"]["p50_ms"] > 0
     assert report["accuracy"][0]["emulated"] is False
@@ -174,3 +174,18 @@ def test_an_operation_that_falls_back_to_float_is_an_error_and_auto_goes_on_with
     report = portable(tiny_recipe, tmp_path / "b.edgefuse", "jetson")
     assert report["plan"]["precision"] == "fp16"
     assert any("does not run" in row.get("failed", "") for row in report["plan"]["candidates"])
+
+
+def test_for_tensorrt_8_the_graph_is_lowered_and_only_trtexec_is_named(tiny_recipe, tmp_path):
+    report = portable(tiny_recipe, tmp_path / "t.edgefuse", "jetson-xavier-nx")
+    bundle = verify(tmp_path / "t.edgefuse")
+    assert onnx.load(bundle.graphs["float"]).opset_import[0].version == 17
+    assert report["finish"]["command"] is None and "--int8" in report["finish"]["trtexec"]
+    assert "int8+fp16" not in bundle.graphs, "FP16 scales need opset 19"
+    assert report["verdict"] == "pending"
+
+
+def test_what_was_asked_for_is_asked_for_again_on_the_device(tiny_recipe, tmp_path):
+    report = portable(tiny_recipe, tmp_path / "a b.edgefuse", "jetson", "int8")
+    assert report["finish"]["command"] == "edgefuse compile 'a b.edgefuse' --precision int8"
+    assert set(verify(tmp_path / "a b.edgefuse").graphs) == {"float", "int8"}

@@ -32,7 +32,7 @@ def test_badge_and_last_arrow_are_pending_and_the_figures_are_emulated(portable:
     assert "no figure yet" in text and "tensorrt on jetson-orin-nano-8gb" in text
     assert "So far , emulated, on 941 held-out samples" in text and "End to end" not in text
     assert "not on the device" in text and "emulated drop in top1" in Page(page).text
-    assert "Not measured yet; measured on the device, by: edgefuse compile digits.edgefuse." in text
+    assert "Not measured yet; only the device can measure it: edgefuse compile digits.edgefuse." in text
 
 
 def test_commands_stand_in_code_blocks(portable: dict[str, Any]) -> None:

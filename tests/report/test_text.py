@@ -103,7 +103,8 @@ def test_pending_says_what_waits_for_which_device_and_why(
     assert lines[0] == "verdict   PENDING: what can be judged without the device passed"
     assert "accuracy top1 (emulated) 97.66 → 97.66" in text
     assert (
-        "latency not measured yet (measured on the device, by: edgefuse compile digits.edgefuse); limit p90 20" in text
+        "latency not measured yet, only the device can measure it: edgefuse compile digits.edgefuse; limit p90 20"
+        in text
     )
     assert (
         "pending compilation, accuracy on the device and latency wait for jetson-orin-nano-8gb: there is no NVIDIA "
@@ -165,3 +166,24 @@ def test_failed_bundle_of_a_device_that_is_away_does_not_call_it_finished(portab
 def test_outputs_that_are_not_judged_are_marked_as_emulated(portable: dict[str, Any]) -> None:
     portable["fidelity"].append({**portable["fidelity"][0], "output": "heading"})
     assert row(portable, "not judged") == "heading (43.9 dB SQNR, emulated)"
+
+
+def test_an_estimate_is_a_bound_and_says_what_it_assumes(portable, capsys):
+    estimate = {"at_least_ms": {"float": 0.0183, "int8": 0.0124}, "assumes": "roofline (unverified figures)"}
+    print_report({**portable, "estimate": estimate})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "estimate at least 0.0183 ms (float), 0.0124 ms (int8): roofline (unverified figures)" in said
+
+
+def test_kernels_and_notes_of_an_engine_are_told(report, capsys):
+    plan = {**report["plan"], "kernels": {"int8": 16, "fp16": 20}}
+    latency = {**report["latency"], "notes": ["no CUDA graph: dynamic shapes"]}
+    print_report({**report, "plan": plan, "latency": latency})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "kernels: 16 int8, 20 fp16" in said and "note no CUDA graph: dynamic shapes" in said
+
+
+def test_where_edgefuse_cannot_run_only_trtexec_is_named(portable, capsys):
+    print_report({**portable, "finish": {**portable["finish"], "command": None}})
+    said = capsys.readouterr().out
+    assert "without Python" not in said and "on jetson-orin-nano-8gb, in the bundle's folder" in said
