@@ -117,13 +117,22 @@ class Builder:
         return candidate
 
     @contextlib.contextmanager
-    def opened(self, candidates: Mapping[str, Candidate]) -> Iterator[dict[str, Runner]]:
-        """A runner for each candidate, closed at the end of the block."""
+    def opened(
+        self, candidates: Mapping[str, Candidate], failed: dict[str, str] | None = None
+    ) -> Iterator[dict[str, Runner]]:
+        """A runner for each candidate, closed at the end of the block. One that does not open (not enough memory for
+        all of them, say) is left out and its reason put into *failed*, or raised where that is None."""
         backend = load_backend(self.device.backend)
         with contextlib.ExitStack() as stack:
             runners = {}
             for name, candidate in candidates.items():
-                runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
+                try:
+                    runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
+                except EdgeFuseError as error:
+                    if failed is None:
+                        raise
+                    failed[name] = f"{type(error).__name__}: {error.what}"
+                    continue
                 stack.callback(runners[name].close)
             yield runners
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner
-from edgefuse.bundle import EMULATED, GOLDEN, REPORT, REPORT_HTML, SEARCH, Bundle
+from edgefuse.bundle import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH, Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
@@ -121,7 +121,7 @@ def _compile_into(
     if not candidates:
         raise ToolchainError("no precision compiles here: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
     if searched:
-        with steps.step("Choosing the precision") as step, builder.opened(candidates) as runners:
+        with steps.step("Choosing the precision") as step, builder.opened(candidates, failed) as runners:
             choice = choose(runners, failed, folder / SEARCH, judge, first_feeds(folder / SEARCH))
             step.note(choice.reason)
     else:
@@ -131,10 +131,11 @@ def _compile_into(
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, golden, judge)
     with steps.step("Measuring latency"):
-        latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
+        latency = builder.measure(chosen, None if FLOAT in failed else candidates.get(FLOAT), limit_ms)
     kernels = kernel_counts(chosen.artifact)
     artifact = store_artifact(folder, chosen, device, here)
     shutil.rmtree(work)
+    files = _put_first(folder, bundle.manifest["graphs"], chosen.graph)
 
     whole = comparisons[REFERENCE, COMPILED]
     accuracy = {**judge_accuracy(whole, (REFERENCE, COMPILED), judge), "emulated": False}
@@ -154,6 +155,7 @@ def _compile_into(
             "reason": choice.reason,
             "candidates": list(choice.candidates),
         },
+        "graphs": [{**item, "file": files[item["graph"]]} for item in made_at["graphs"]],
         "gates": gates,
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in whole.fidelities.values()],
@@ -168,6 +170,7 @@ def _compile_into(
         **{key: value for key, value in bundle.manifest.items() if key not in ("format", "files", "checksum")},
         "target": device.target_json(),
         "plan": report["plan"],
+        "graphs": files,
         "artifact": artifact,
         "limits": {"accuracy": asdict(judge.accuracy), "p90_ms": limit_ms},
         "verdict": report["verdict"],
@@ -178,6 +181,17 @@ def _compile_into(
             asked.render(folder / REPORT_HTML, report)
         write_manifest(folder, manifest)
     return report
+
+
+def _put_first(folder: Path, files: dict[str, str], chosen: str) -> dict[str, str]:
+    """Make the *chosen* graph ``model.onnx``; the one that was takes its place. Returns graph name to file."""
+    if files[chosen] == MODEL:
+        return files
+    former = next(name for name, file in files.items() if file == MODEL)
+    aside = f"{GRAPHS_FOLDER}/{former}.onnx"
+    (folder / MODEL).rename(folder / aside)
+    (folder / files[chosen]).rename(folder / MODEL)
+    return {**files, former: aside, chosen: MODEL}
 
 
 @contextlib.contextmanager

@@ -113,7 +113,8 @@ def _finish_here(
         comparisons = run_gates(stages, arrows, prepared.golden, judge)
         step.note(f"{len(prepared.samples.golden)} held-out samples")
     with steps.step("Measuring latency"):
-        latency = builder.measure(chosen, candidates[FLOAT], request.recipe.latency.p90_ms)
+        baseline = None if FLOAT in failed else candidates[FLOAT]
+        latency = builder.measure(chosen, baseline, request.recipe.latency.p90_ms)
 
     kernels = kernel_counts(chosen.artifact)
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
@@ -148,7 +149,7 @@ def _choose(
         return Choice(asked, f"{asked}: as asked for", ())
     search = builder.work / "search.npz"
     write_golden(search, prepared.samples.calibrate, prepared.source.runner)
-    with builder.opened(candidates) as runners:
+    with builder.opened(candidates, failed) as runners:
         return choose(runners, failed, search, prepared.judge, first_feeds(search))
 
 

@@ -21,6 +21,7 @@ from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.compile.roofline import estimate
 from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pending_compile, run_gates
 from edgefuse.golden import write_golden, write_outputs
+from edgefuse.metrics import METRICS, SQNR
 from edgefuse.plan import FLOAT, PRECISIONS, Choice, judge_candidate
 from edgefuse.progress import Steps
 from edgefuse.trtexec import WEAKLY_TYPED, trtexec_command
@@ -123,6 +124,8 @@ def _finish(request: Request, graph: str, prepared: Prepared, why: str) -> dict[
     """What is left for the device, and the commands that do it; ``command`` is None where EdgeFuse cannot run there."""
     device, spec = request.device, prepared.source.spec
     asked = [] if request.precision == "auto" else ["--precision", request.precision]
+    if request.recipe.accuracy.metric not in (SQNR, *METRICS):  # the user's code, which a bundle does not carry
+        asked += ["--recipe", "recipe.toml"]
     found = {
         "why": why,
         "command": shlex.join(["edgefuse", "compile", request.out.name, *asked]),

@@ -136,10 +136,15 @@ def test_the_device_finishes_a_portable_bundle_in_place(for_atom, tmp_path):
 
 
 def test_the_device_compiles_what_it_is_told_to(for_atom, tmp_path):
+    assert verify(for_atom[0]).manifest["graphs"] == {"float": "graphs/float.onnx", "int8": "model.onnx"}
     report = finish(for_atom[0], tmp_path / "f.edgefuse", target="host", precision="float", p90_ms=1000.0)
     assert report["plan"]["precision"] == "float" and report["latency"]["verdict"] == "pass"
     manifest = verify(tmp_path / "f.edgefuse").manifest
     assert manifest["limits"]["p90_ms"] == 1000.0 and manifest["target"]["name"] == "host"
+    assert manifest["graphs"] == {"float": "model.onnx", "int8": "graphs/int8.onnx"}, "the chosen graph comes first"
+    assert {item["graph"]: item["file"] for item in report["graphs"]} == manifest["graphs"]
+    model = onnx.load(tmp_path / "f.edgefuse" / "model.onnx")
+    assert not any(node.op_type == "QuantizeLinear" for node in model.graph.node)
 
 
 def test_a_bundle_of_another_version_is_compiled_again_from_its_one_graph(tiny_bundle, tmp_path):
