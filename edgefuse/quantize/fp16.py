@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
-from edgefuse.quantize.graph import Graph
+from edgefuse.quantize.graph import Graph, fresh_names
 from edgefuse.quantize.observe import Range, observe_ranges
 from edgefuse.spec import Feed
 
@@ -26,6 +27,10 @@ FP16_MAX = float(np.finfo(np.float16).max)
 FP16_SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 MAX_SCALE_ERROR = 2.0**-9
 """An FP16 scale this far off moves a full-range INT8 value by a quarter of a step."""
+
+MAX_WEIGHT_ERROR = 2.0**-9
+"""Rounding to FP16 moves a weight by 2⁻¹² of its size on average; where a tensor is moved by more than this, most of
+its values are too small."""
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 QDQ_FP16_OPSET = 19
@@ -61,8 +66,15 @@ def to_fp16(path: Path, out: Path, ranges: Mapping[str, Range]) -> tuple[str, ..
     _refuse_bodies(model)
     kept = _kept_in_float32(Graph(model), ranges)
     _Caster(model, kept).write()
-    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, out)
+    try:
+        onnx.checker.check_model(model)
+        open_session(str(out), optimize="none")
+    except Exception as error:  # onnx's or onnxruntime's own, which share no base but Exception
+        raise ModelError(
+            f"its FP16 form is not valid ONNX: {str(error).splitlines()[0][:300]}",
+            hint="Use --precision float or int8, and report the graph.",
+        ) from error
     return tuple(node.name for node in model.graph.node if node.name in kept)
 
 
@@ -76,15 +88,29 @@ def _refuse_bodies(model: onnx.ModelProto) -> None:
 
 
 def _kept_in_float32(graph: Graph, ranges: Mapping[str, Range]) -> set[str]:
-    """Names of the nodes that would overflow, or whose INT8 scales FP16 cannot hold, with the Q/DQ around these."""
+    """Names of the nodes that would overflow or lose their weights, and of the Q/DQ around these."""
     wide = {name for name, found in ranges.items() if found.peak > MAX_ACTIVATION}
-    wide |= {name for name in graph.constants if _overflows(graph, name)}
+    wide |= {name for name in graph.constants if _unfit(graph, name)}
     wide |= {name for node in graph.model.graph.node if node.op_type in QDQ for name in _lost_scale(graph, node)}
-    return {
+    kept = {
         node.name
         for node in graph.model.graph.node
         if not wide.isdisjoint([*node.input, *node.output]) or _without_fp16(node)
     }
+    return _with_qdq(graph, kept)
+
+
+def _with_qdq(graph: Graph, kept: set[str]) -> set[str]:
+    """*kept*, and whatever shares Q/DQ with it: a cast between a DQ and its reader would keep that out of INT8."""
+    groups = []  # nodes of which all are kept or none
+    for node in graph.model.graph.node:
+        if node.op_type == "DequantizeLinear":
+            maker = graph.makers.get(node.input[0])
+            pair = [node.name, *([maker.name] if maker is not None else [])]
+            groups.append({*pair, *(reader.name for reader in graph.readers[node.output[0]])})
+    while grown := [group for group in groups if not group.isdisjoint(kept) and not group <= kept]:
+        kept = kept.union(*grown)
+    return kept
 
 
 def _without_fp16(node: onnx.NodeProto) -> bool:
@@ -99,17 +125,23 @@ def _lost_scale(graph: Graph, node: onnx.NodeProto) -> list[str]:
     scale = graph.constant(node.input[1])
     if scale is None or scale.dtype != np.float32:
         return []
-    rounded = scale.astype(np.float16).astype(np.float64)
+    with np.errstate(over="ignore"):
+        rounded = scale.astype(np.float16).astype(np.float64)
     lost = bool((np.abs(rounded - scale) > MAX_SCALE_ERROR * scale).any())
     return [node.input[1], node.output[0], node.input[0]] if lost else []
 
 
-def _overflows(graph: Graph, name: str) -> bool:
-    """A finite weight beyond FP16; infinities stay infinite (a mask is meant to)."""
+def _unfit(graph: Graph, name: str) -> bool:
+    """A finite weight beyond FP16 (infinities stay infinite: a mask is meant to), or weights that FP16 rounds away,
+    such as an epsilon of 1e-12."""
     value = graph.constant(name)
     if value is None or value.dtype != np.float32:
         return False
-    return bool((np.abs(value[np.isfinite(value)]) > FP16_MAX).any())
+    finite = value[np.isfinite(value)].astype(np.float64)
+    if (np.abs(finite) > FP16_MAX).any():
+        return True
+    lost = finite - finite.astype(np.float16)
+    return bool(np.sum(lost**2) > MAX_WEIGHT_ERROR**2 * np.sum(finite**2))
 
 
 class _Caster:
@@ -121,6 +153,7 @@ class _Caster:
         self.floats = _float_tensors(model)
         self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
         self.outputs = {value.name for value in self.graph.output}
+        self.names = fresh_names(model)
         self.half: dict[str, str] = {}  # float32 tensor of the old graph → its FP16 form, where there is one
         self.single: dict[str, str] = {}  # the same → its float32 form, for those that are made in FP16
         self.nodes: list[onnx.NodeProto] = []
@@ -153,7 +186,7 @@ class _Caster:
             if name not in self.floats:
                 continue
             if name in self.outputs:
-                node.output[index] = self.half[name] = f"{name}.fp16"
+                node.output[index] = self.half[name] = self.names(f"{name}.fp16")
                 self._cast(self.half[name], name, TensorProto.FLOAT)
                 self.single[name] = name
             else:
@@ -167,7 +200,7 @@ class _Caster:
 
     def _as_half(self, name: str) -> str:
         if name not in self.half:
-            self.half[name] = f"{name}.fp16"
+            self.half[name] = self.names(f"{name}.fp16")
             if name in self.weights:
                 value = np.asarray(numpy_helper.to_array(self.weights[name]))
                 self.graph.initializer.append(numpy_helper.from_array(_to_half(value), self.half[name]))
@@ -179,12 +212,12 @@ class _Caster:
         if self.half.get(name) != name:
             return name
         if name not in self.single:
-            self.single[name] = f"{name}.fp32"
+            self.single[name] = self.names(f"{name}.fp32")
             self._cast(name, self.single[name], TensorProto.FLOAT)
         return self.single[name]
 
     def _cast(self, source: str, target: str, to: int) -> None:
-        self.nodes.append(helper.make_node("Cast", [source], [target], name=f"{target}.cast", to=to))
+        self.nodes.append(helper.make_node("Cast", [source], [target], name=self.names(f"{target}.cast"), to=to))
 
     def _drop_unread_weights(self) -> None:
         read = {name for node in self.graph.node for name in node.input} | self.outputs
@@ -194,7 +227,7 @@ class _Caster:
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    graph = onnx.shape_inference.infer_shapes(model).graph
     typed = [*graph.value_info, *graph.input, *graph.output]
     found = {value.name for value in typed if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     return found | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,3 +37,18 @@ class Graph:
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def fresh_names(model: onnx.ModelProto) -> Callable[[str], str]:
+    """A function that gives the wanted name, with underscores behind it where a tensor or node of *model* has it."""
+    graph = model.graph
+    taken = {value.name for value in [*graph.input, *graph.output]} | {tensor.name for tensor in graph.initializer}
+    taken |= {name for node in graph.node for name in [node.name, *node.input, *node.output]}
+
+    def fresh(wanted: str) -> str:
+        while wanted in taken:
+            wanted += "_"
+        taken.add(wanted)
+        return wanted
+
+    return fresh

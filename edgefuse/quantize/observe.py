@@ -50,7 +50,7 @@ def observe_ranges(
         arrays = session.run(names, {key: value for key, value in feed.items() if key in inputs})
         arrays_by_name = dict(zip(names, arrays)) | {key: feed[key] for key in wanted if key in feed}
         for name, array in arrays_by_name.items():
-            if array.dtype == np.float32:
+            if isinstance(array, np.ndarray) and array.dtype == np.float32:  # a sequence is a list
                 _widen(ranges, name, array.shape, array[np.isfinite(array)] if finite_part else array)
     return {name: found for name, found in ranges.items() if np.isfinite([found.low, found.high]).all()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgefuse.quantize.graph import Graph
+from edgefuse.quantize.graph import Graph, fresh_names
 from edgefuse.quantize.observe import Range
 from edgefuse.quantize.placement import Placement
 from edgefuse.quantize.schemes import Quantization, Scheme
@@ -45,11 +45,13 @@ class _Writer:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
         self.weights = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.names = fresh_names(model)
         self.done: dict[str, str] = {}
         self.before: dict[str, list[onnx.NodeProto]] = {}
         self.first: list[onnx.NodeProto] = []
 
     def constant(self, name: str, value: Array) -> str:
+        name = self.names(name)
         self.model.graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
@@ -58,12 +60,13 @@ class _Writer:
             return self.done[tensor]
         scale = self.constant(f"{tensor}.scale", np.array(how.scale, np.float32))
         zero = self.constant(f"{tensor}.zero_point", np.array(how.zero_point, how.dtype))
+        integers, again = self.names(f"{tensor}.q"), self.names(f"{tensor}.dq")
         self.before[tensor] = [
-            helper.make_node("QuantizeLinear", [tensor, scale, zero], [f"{tensor}.q"], name=f"{tensor}.Q"),
-            helper.make_node("DequantizeLinear", [f"{tensor}.q", scale, zero], [f"{tensor}.dq"], name=f"{tensor}.DQ"),
+            helper.make_node("QuantizeLinear", [tensor, scale, zero], [integers], name=self.names(f"{tensor}.Q")),
+            helper.make_node("DequantizeLinear", [integers, scale, zero], [again], name=self.names(f"{tensor}.DQ")),
         ]
-        self.done[tensor] = f"{tensor}.dq"
-        return self.done[tensor]
+        self.done[tensor] = again
+        return again
 
     def weight(self, tensor: str, axis: int) -> str:
         key = f"{tensor}@{axis}"
@@ -78,10 +81,9 @@ class _Writer:
             self.constant(f"{prefix}.scale", scale),
             self.constant(f"{prefix}.zero_point", np.zeros_like(scale, np.int8)),
         ]
-        self.first.append(
-            helper.make_node("DequantizeLinear", inputs, [f"{prefix}.dq"], name=f"{prefix}.DQ", axis=axis)
-        )
-        self.done[key] = f"{prefix}.dq"
+        self.done[key] = self.names(f"{prefix}.dq")
+        name = self.names(f"{prefix}.DQ")
+        self.first.append(helper.make_node("DequantizeLinear", inputs, [self.done[key]], name=name, axis=axis))
         return self.done[key]
 
     def finish(self) -> onnx.ModelProto:

@@ -95,3 +95,42 @@ def test_a_graph_with_a_body_is_refused(tmp_path):
     net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {"yes": np.array(True)})
     with pytest.raises(ModelError, match="If"):
         to_fp16(net, tmp_path / "h.onnx", {})
+
+
+def test_an_operation_whose_weights_fp16_would_round_away_stays_float32(tmp_path):
+    nodes = [
+        helper.make_node("Mul", ["x", "tiny"], ["small"], name="shrink"),
+        helper.make_node("Mul", ["small", "huge"], ["y"], name="grow"),
+    ]
+    constants = {"tiny": np.full(4, 1e-9, np.float32), "huge": np.full(4, 1e9, np.float32)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], constants)
+    feed = {"x": random(1, 4)}
+    assert to_fp16(net, tmp_path / "h.onnx", observe_floats(net, [feed])) == ("shrink", "grow")
+    assert np.allclose(run(tmp_path / "h.onnx", feed)[0], feed["x"], rtol=1e-3)
+
+
+def test_names_that_the_graph_already_has_are_not_taken_again(tmp_path):
+    nodes = [
+        helper.make_node("Relu", ["x"], ["x.fp16"], name="x.fp16.cast"),
+        helper.make_node("Neg", ["x.fp16"], ["y.fp16"], name="neg"),
+        helper.make_node("Relu", ["y.fp16"], ["y"], name="y.cast"),
+    ]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {})
+    feed = {"x": random(1, 4)}
+    to_fp16(net, tmp_path / "h.onnx", observe_floats(net, [feed]))
+    assert np.allclose(run(tmp_path / "h.onnx", feed)[0], run(net, feed)[0], atol=1e-3)
+
+
+def test_all_that_share_a_pair_of_q_and_dq_stay_together(tmp_path):
+    """One reader's weights do not fit into FP16; a cast between the DQ and the other would keep that out of INT8."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "small"], ["a"], name="small"),
+        helper.make_node("MatMul", ["x", "usual"], ["b"], name="usual"),
+        helper.make_node("Relu", ["b"], ["c"], name="relu"),
+    ]
+    weights = {"small": random(8, 6) * 1e-7, "usual": random(8, 5)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["a", "c"], weights)
+    feed = {"x": random(1, 4, 8)}
+    quantize_int8(net, tmp_path / "q.onnx", [feed], "tensorrt")
+    kept = set(to_fp16(tmp_path / "q.onnx", tmp_path / "h.onnx", observe_floats(net, [feed])))
+    assert {"small", "usual", "x.Q", "x.DQ"} <= kept and "relu" not in kept

@@ -297,3 +297,18 @@ def test_the_symmetric_map_keeps_zero_and_the_far_end(a, b):
     for value in (0.0, low, high):
         integer = np.clip(np.rint(value / how.scale), -128, 127)
         assert abs(integer * how.scale - value) <= how.scale / 2 * 1.001
+
+
+def test_names_that_the_graph_already_has_are_not_taken_again(tmp_path):
+    nodes = [
+        helper.make_node("Relu", ["x"], ["x.dq"], name="x.Q"),
+        helper.make_node("MatMul", ["x", "w"], ["x.q"], name="m"),
+        helper.make_node("Add", ["x.q", "w.scale"], ["y"], name="w.DQ"),
+        helper.make_node("Neg", ["x.dq"], ["z"], name="n"),
+    ]
+    weights = {"w": random(8, 6), "w.scale": random(6)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["y", "z"], weights)
+    feed = {"x": random(1, 4, 8)}
+    quantize_int8(net, tmp_path / "q.onnx", [feed])
+    for reference, got in zip(run(net, feed), run(tmp_path / "q.onnx", feed)):
+        assert np.abs(reference - got).max() < 0.05 * np.abs(reference).max()
