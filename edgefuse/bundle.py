@@ -15,23 +15,16 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import BACKENDS, Settings
 from edgefuse.errors import BundleError, nearest
+from edgefuse.manifest import MANIFEST, check_manifest
 from edgefuse.spec import ModelSpec
 
 FORMAT = 1
 SUFFIX = ".edgefuse"
-MANIFEST = "manifest.json"
-GOLDEN = "golden.npz"
-MODEL = "model.onnx"
-GRAPHS_FOLDER = "graphs"
-SEARCH = "search.npz"
-EMULATED = "emulated.npz"
-REPORT = "report.json"
-REPORT_HTML = "report.html"
 NO_CHECKSUM = "0" * 64
 
 
@@ -154,9 +147,11 @@ def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
             "the manifest was changed after it was written", where=where, hint="Copy or compile the bundle again."
         )
     try:
-        backend = _check_contents(manifest)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise damaged from None
+        backend = check_manifest(manifest)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(
+            f"the manifest is damaged: {error}", where=where, hint="Copy or compile the bundle again."
+        ) from None
     if backend not in BACKENDS:
         raise BundleError(
             f"was made for the backend {backend!r}, which this EdgeFuse does not have",
@@ -164,26 +159,6 @@ def _read_manifest(folder: Path, where: str) -> dict[str, Any]:
             hint=nearest(backend, BACKENDS),
         )
     return dict(manifest)
-
-
-def _check_contents(manifest: dict[str, Any]) -> str:
-    """The backend's name; KeyError, TypeError, AttributeError or ValueError where something that is read is missing."""
-    ModelSpec.from_json(manifest["model"])
-    made = manifest["artifact"]
-    paths = list(manifest["graphs"].values())
-    if made is None:  # portable: carries what its device needs to choose and to judge
-        paths += [name for name in (SEARCH, EMULATED) if manifest["files"][name]]
-    else:
-        Settings(**made["settings"])
-        paths.append(made["path"])
-    for path in map(PurePosixPath, paths):
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{path} lies outside the bundle")
-    for listed in manifest["files"].values():
-        int(listed["size_bytes"]), str(listed["sha256"])
-    for key in ("name", "plan", "limits", "verdict"):
-        manifest[key]
-    return str((made or manifest["target"])["backend"])
 
 
 def manifest_checksum(text: str) -> str:

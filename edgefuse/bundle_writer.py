@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgefuse.bundle import FORMAT, MANIFEST, NO_CHECKSUM, manifest_checksum, sha256
+from edgefuse.bundle import FORMAT, NO_CHECKSUM, manifest_checksum, sha256
 from edgefuse.errors import UsageError
+from edgefuse.manifest import MANIFEST
 
 ZIP = ".zip"
 

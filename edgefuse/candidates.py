@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from edgefuse.device import Device, is_this_machine
 from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
-from edgefuse.plan import FLOAT, PRECISIONS, Candidate
+from edgefuse.plan import Candidate
+from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.spec import Feed, ModelSpec
 
@@ -158,10 +158,12 @@ def first_feeds(golden: Path) -> list[Feed]:
 
 
 def store_artifact(folder: Path, chosen: Candidate, device: Device, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy the chosen artifact into the bundle *folder*; returns the manifest's ``artifact``."""
+    """Move the chosen artifact into the bundle *folder* (its work folder is there too); returns the manifest's
+    ``artifact``."""
     identity = dict(found["identity"])
     relative = Path("artifacts") / f"{device.backend}-{identity['version']}-{identity['arch']}"
-    shutil.copytree(chosen.artifact, folder / relative)
+    (folder / relative).parent.mkdir(parents=True)
+    chosen.artifact.rename(folder / relative)
     return {
         "path": relative.as_posix(),
         "backend": device.backend,

@@ -7,6 +7,8 @@ Arguments and result are JSON (no pickle). What the child prints goes to a log. 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -22,6 +24,7 @@ from edgefuse import errors
 from edgefuse.errors import CrashError, EdgeFuseError, ToolchainError
 
 TIMEOUT_S = 1800.0
+PR_SET_PDEATHSIG = 1
 MIN_FREE_BYTES = 64 * 1024
 
 
@@ -95,8 +98,15 @@ def _advice() -> str:
     )
 
 
+def _die_with_parent() -> None:
+    """A parent that is killed outright cannot kill us: ask the kernel to (Linux only)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """The child's side: read arguments, call, write the answer."""
+    _die_with_parent()
     target, answer = sys.argv[1], Path(sys.argv[2])
     module, _, function = target.partition(":")
     arguments = json.load(sys.stdin)

@@ -21,6 +21,10 @@ EXACT_DB = 300.0
 """What identical outputs are reported as: beyond float64's own rounding (about 313 dB), and still a JSON number."""
 
 
+VARIES = 1e-20
+"""Of the signal's energy: below it an output is constant but for float64's rounding."""
+
+
 @dataclass
 class Fidelity:
     """Running sums for one output; one sample's arrays are in memory at a time."""
@@ -71,7 +75,8 @@ class Fidelity:
 
     @property
     def sqnr_centered_db(self) -> float | None:
-        centered = math.isfinite(self._squares) and len(self.signal) > 1
+        # A reference that never varies has no dependence to lose.
+        centered = math.isfinite(self._squares) and self._squares > VARIES * sum(self.signal) and len(self.signal) > 1
         return decibels(self._squares, sum(self.noise)) if centered else None
 
     def to_json(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from edgefuse.backends import Runner
 from edgefuse.check import REFERENCE, Comparison, Judge, compare_stages, judge_accuracy, judge_parity
 from edgefuse.golden import read_golden
-from edgefuse.plan import PRECISIONS
+from edgefuse.precision import PRECISIONS
 from edgefuse.verdict import Verdict
 
 ONNX, QUANTIZED, COMPILED = "onnx", "quantized", "compiled"

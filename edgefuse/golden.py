@@ -15,9 +15,10 @@ import numpy as np
 
 from edgefuse.backends import Runner
 from edgefuse.calibration import Sample
-from edgefuse.errors import ModelError
-from edgefuse.samples import SampleWriter, iterate_rows, read_headers
-from edgefuse.spec import Array, Feed
+from edgefuse.errors import BundleError, CalibrationError, ModelError
+from edgefuse.manifest import GOLDEN
+from edgefuse.samples import ArrayHeader, SampleWriter, iterate_rows, read_headers
+from edgefuse.spec import Array, Feed, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,52 @@ def read_golden(path: Path) -> Iterator[GoldenSample]:
         )
 
 
-def golden_count(path: Path) -> int:
-    return next(iter(read_headers(path).values())).shape[0]
+def check_golden(path: Path, spec: ModelSpec, labelled: bool) -> int:
+    """How many samples *path* holds; raises :class:`BundleError` unless it fits the model and, where *labelled*, has
+    labels."""
+    headers = _headers(path)
+    wanted = {f"inputs.{tensor.name}": tensor for tensor in spec.inputs}
+    needed = [*wanted, *(f"reference.{name}" for name in spec.outputs), *(["label"] if labelled else [])]
+    rows = _check_rows(path, headers, needed)
+    for name, tensor in wanted.items():
+        found = headers[name]
+        if found.dtype != np.dtype(tensor.dtype) or not tensor.fits(found.shape[1:]):
+            raise _damaged(
+                path, f"{name} is {found.dtype} {found.shape[1:]}; expected {tensor.dtype} {tensor.shape_text}"
+            )
+    return rows
+
+
+def check_outputs(path: Path, runners: Iterable[str], outputs: Iterable[str], rows: int) -> None:
+    """Raise :class:`BundleError` unless *path* holds what each of *runners* answered to *rows* samples."""
+    outputs = tuple(outputs)
+    needed = [f"{name}.{output}" for name in runners for output in outputs]
+    found = _check_rows(path, _headers(path), needed)
+    if found != rows:
+        raise _damaged(path, f"holds answers to {found} samples; {GOLDEN} has {rows}")
+
+
+def _headers(path: Path) -> dict[str, ArrayHeader]:
+    try:
+        return read_headers(path)
+    except CalibrationError as error:
+        raise _damaged(path, error.what) from None
+
+
+def _check_rows(path: Path, headers: dict[str, ArrayHeader], needed: Iterable[str]) -> int:
+    for name in needed:
+        if name not in headers:
+            raise _damaged(path, f"lacks the array {name!r}")
+    rows = {header.shape[0] if header.shape else 0 for header in headers.values()}
+    if len(rows) != 1 or rows == {0}:
+        raise _damaged(
+            path, f"its arrays have {', '.join(map(str, sorted(rows)))} rows; expected equally many, and some"
+        )
+    return rows.pop()
+
+
+def _damaged(path: Path, what: str) -> BundleError:
+    return BundleError(what, where=path.name, hint="Copy or compile the bundle again.")
 
 
 def _part(row: dict[str, Array], prefix: str) -> dict[str, Array]:

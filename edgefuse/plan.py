@@ -16,20 +16,8 @@ from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
 from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
+from edgefuse.precision import FLOAT, PRECISIONS, possible_precisions
 from edgefuse.spec import Feed
-
-FLOAT = "float"
-PRECISIONS = {
-    # precision: (the graph that holds it, what the toolchain may run that graph's float32 operations in)
-    FLOAT: (FLOAT, "f32"),
-    "tf32": (FLOAT, "tf32"),
-    "bf16": (FLOAT, "bf16"),
-    "fp16": ("fp16", "f32"),
-    "int8": ("int8", "f32"),
-    "int8+bf16": ("int8", "bf16"),
-    "int8+fp16": ("int8+fp16", "f32"),
-}
-GRAPHS = tuple(dict.fromkeys(graph for graph, _ in PRECISIONS.values()))
 
 TIE = 0.03
 """Latencies this close are one: interleaved A/A runs of one model differ by 1 to 2 % at p50. The more accurate wins."""
@@ -49,11 +37,6 @@ class Candidate:
         return PRECISIONS[self.precision][0]
 
 
-def possible_precisions(supported: Sequence[str]) -> list[str]:
-    """The precisions that can be put together from what is *supported*, in the table's order."""
-    return [name for name in PRECISIONS if set(name.split("+")) <= set(supported)]
-
-
 def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list[str]:
     """The precisions to build: what was *asked* for, or for "auto" all that the device has. Float always comes first
     (it is the baseline); raises :class:`DeviceMismatchError` for one that the device lacks."""
@@ -62,7 +45,7 @@ def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list
         return possible
     if asked not in possible:
         raise DeviceMismatchError(
-            f"{device} cannot run {asked}; it has {', '.join(possible)}",
+            f"EdgeFuse does not offer {asked} for {device}; it offers {', '.join(possible)}",
             where="--precision",
             hint="Choose one of these, or --precision auto.",
         )

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse import child
-from edgefuse.bundle import GOLDEN, Bundle
+from edgefuse.bundle import Bundle
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
 from edgefuse.errors import RecipeError
-from edgefuse.golden import read_golden
+from edgefuse.golden import check_golden, read_golden
 from edgefuse.latency import measure
 from edgefuse.machine import environment
+from edgefuse.manifest import GOLDEN
 from edgefuse.metrics import METRICS, SQNR, load_metric
 from edgefuse.progress import Steps
 from edgefuse.recipe import Accuracy, Limit
@@ -37,6 +38,7 @@ def check_bundle(
     judge = stored_judge(bundle, max_drop, metrics_folder)
     limit_ms = p90_ms if p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden = bundle.path / GOLDEN
+    check_golden(golden, bundle.spec, judge.labelled)
     with steps.step("First inference"):
         child.call("edgefuse.probe:run_bundle_once", {"path": str(bundle.path)}, what="Running the bundle once")
     runner, again = open_runner(bundle), open_runner(bundle)

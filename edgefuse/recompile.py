@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner
-from edgefuse.bundle import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH, Bundle
+from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.device import Device, load_device
-from edgefuse.errors import DeviceMismatchError, ToolchainError, UsageError
+from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
 from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
-from edgefuse.golden import Recorded
+from edgefuse.golden import Recorded, check_golden, check_outputs
+from edgefuse.json_shape import check_form
 from edgefuse.machine import environment
-from edgefuse.plan import FLOAT, PRECISIONS, Candidate, Choice, choose, wanted_precisions
+from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH
+from edgefuse.plan import Candidate, Choice, choose, wanted_precisions
+from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recheck import stored_judge
 from edgefuse.recipe import Limit
@@ -59,7 +62,7 @@ def compile_bundle(bundle: Bundle, asked: Rerun, steps: Steps) -> dict[str, Any]
         raise DeviceMismatchError(
             f"is for {device.name}, which is not here: {here.why}",
             where=str(bundle.shown),
-            hint=here.cure or "Run this on the device itself, or name this machine with --target (edgefuse devices).",
+            hint=_cure(device, here.cure),
         )
     precisions = _precisions(bundle, asked.precision, here.found["precisions"], device)
     with new_bundle(asked.out) as folder:
@@ -67,6 +70,11 @@ def compile_bundle(bundle: Bundle, asked: Rerun, steps: Steps) -> dict[str, Any]
         work = folder / "work"
         work.mkdir()
         return _compile_into(folder, work, bundle, asked, device, here.found, precisions, steps)
+
+
+def _cure(device: Device, cure: str) -> str:
+    otherwise = "Run this on the device itself, or name this machine with --target (see: edgefuse devices)."
+    return f"{otherwise}\nOn {device.name}: {cure}" if cure else otherwise
 
 
 def _device(bundle: Bundle, target: str | None) -> Device:
@@ -92,12 +100,20 @@ def _precisions(bundle: Bundle, asked: str, supported: list[str], device: Device
             where="--precision",
             hint="Compile the model file again for that precision.",
         )
-    return [name for name in wanted if PRECISIONS[name][0] in bundle.graphs]
+    found = [name for name in wanted if PRECISIONS[name][0] in bundle.graphs]
+    if not found:
+        raise DeviceMismatchError(
+            f"holds {', '.join(bundle.graphs)}; {device.name} runs {', '.join(wanted)}",
+            where=str(bundle.shown),
+            hint="Compile the model file again for this device.",
+        )
+    return found
 
 
 def _copy_kept(bundle: Bundle, folder: Path) -> None:
-    for name in bundle.manifest["files"]:
-        if not name.startswith("artifacts/") and name not in (REPORT, REPORT_HTML):
+    """All but artifact and report, which are made here."""
+    for name in (*bundle.manifest["graphs"].values(), GOLDEN, SEARCH, EMULATED):
+        if name in bundle.manifest["files"]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / name, folder / name)
 
@@ -113,6 +129,8 @@ def _compile_into(
     steps: Steps,
 ) -> dict[str, Any]:
     judge = stored_judge(bundle, asked.max_drop, asked.metrics_folder)
+    made_at = _stored_report(bundle)
+    _check_samples(bundle, judge.labelled)
     limit_ms = asked.p90_ms if asked.p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden, searched = folder / GOLDEN, (folder / SEARCH).exists() and asked.precision == "auto"
     builder = Builder(work, golden, bundle.spec, device)
@@ -140,7 +158,6 @@ def _compile_into(
     whole = comparisons[REFERENCE, COMPILED]
     accuracy = {**judge_accuracy(whole, (REFERENCE, COMPILED), judge), "emulated": False}
     gates = describe_gates(comparisons, arrows, choice.precision, judge)
-    made_at = json.loads((bundle.path / REPORT).read_text(encoding="utf-8"))
     report = {
         **made_at,
         "verdict": overall_verdict(gates, accuracy, latency).value,
@@ -181,6 +198,42 @@ def _compile_into(
             asked.render(folder / REPORT_HTML, report)
         write_manifest(folder, manifest)
     return report
+
+
+REPORT_FORM = {
+    "model": {"source": str, "exporter": str, "notes": [str]},
+    "graphs": [{"graph": str, "lint": list, "toolchain": {"verdict": str, "text": str}, "size_bytes": int}],
+    "calibration": dict,
+    "environment": {"cpu": str, "arch": str, "cores": int, "os": str, "python": str, "packages": dict},
+}
+"""What is taken over from the report that the bundle came with."""
+
+
+def _stored_report(bundle: Bundle) -> dict[str, Any]:
+    try:
+        text = (bundle.path / REPORT).read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(text, parse_constant=_refuse_constant)
+        check_form(found, REPORT_FORM)
+        strange = {item["graph"] for item in found["graphs"]} - set(bundle.graphs)
+        if strange:
+            raise ValueError(f"graphs names {sorted(strange)[0]!r}, which the bundle does not hold")
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{REPORT} is damaged: {error}", where=str(bundle.shown), hint="Copy or compile the bundle again."
+        ) from None
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check_samples(bundle: Bundle, labelled: bool) -> None:
+    rows = check_golden(bundle.path / GOLDEN, bundle.spec, labelled)
+    if (bundle.path / SEARCH).exists():
+        check_golden(bundle.path / SEARCH, bundle.spec, labelled)
+    if (bundle.path / EMULATED).exists():
+        check_outputs(bundle.path / EMULATED, bundle.graphs, bundle.spec.outputs, rows)
 
 
 def _put_first(folder: Path, files: dict[str, str], chosen: str) -> dict[str, str]:

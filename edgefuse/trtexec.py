@@ -10,7 +10,7 @@ WEAKLY_TYPED = ("8.", "9.")
 
 
 def trtexec_command(onnx_file: str, graph: str, spec: ModelSpec, tensorrt: str | None, workspace_mib: int) -> str:
-    """The command for the graph called *graph* (a name of :data:`edgefuse.plan.GRAPHS`) in *onnx_file*.
+    """The command for the graph called *graph* (a name of :data:`edgefuse.precision.GRAPHS`) in *onnx_file*.
 
     TensorRT 10 and later run strongly typed (11 accepts the flag and ignores it); 8.5 and 8.6 know no such flag and
     need the precisions that the graph uses switched on.

@@ -29,6 +29,11 @@ COMMANDS = {
     "recipes": "List the recipes that ship with EdgeFuse.",
 }
 
+DEFECT = 70
+"""``EX_SOFTWARE`` of sysexits.h."""
+
+WORKSTATION_PACKAGES = ("torch", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "jinja2", "markupsafe", "matplotlib")
+
 READER_GONE = 141
 """Nobody reads the answer any more; what a shell reports for SIGPIPE (128 + 13), as 130 is for SIGINT."""
 
@@ -95,12 +100,26 @@ def main() -> None:
     except MemoryError as error:
         _say(f"out of memory: {error}", "", "Are the shapes right? Otherwise use a machine with more memory.")
         code = ToolchainError.exit_code
+    except ModuleNotFoundError as error:
+        code = _missing_package(error)
     except Exception:  # the boundary: what reaches it is a defect of EdgeFuse, and is shown whole
-        traceback.print_exc()
-        _say("this is a defect of EdgeFuse; please report it with the lines above", "", "")
-        code = 70
+        code = _defect()
     _finish_stdout()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _missing_package(error: ModuleNotFoundError) -> int:
+    """The exit code for a package of the workstation's half that is not there; on a robot it need not be."""
+    if (error.name or "").partition(".")[0] not in WORKSTATION_PACKAGES:
+        return _defect()
+    _say(f"this needs the package {error.name!r}, which is not installed", "", "pip install 'edgefuse[compile]'")
+    return ToolchainError.exit_code
+
+
+def _defect() -> int:
+    traceback.print_exc()
+    _say("this is a defect of EdgeFuse; please report it with the lines above", "", "")
+    return DEFECT
 
 
 def _foreign_exit(error: SystemExit) -> int:

@@ -16,7 +16,7 @@ from edgefuse.bundle_writer import looks_like_bundle
 from edgefuse.device import Device, assumed, load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
 from edgefuse.metrics import SQNR
-from edgefuse.plan import PRECISIONS
+from edgefuse.precision import PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recipe import (
     Recipe,

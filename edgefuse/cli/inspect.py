@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edgefuse.bundle import MANIFEST, Bundle, open_bundle
+from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.errors import MissingToolError
+from edgefuse.manifest import MANIFEST
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.spec import ModelSpec
 

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
-from edgefuse.bundle import MODEL, SUFFIX, open_bundle
+from edgefuse.bundle import SUFFIX, open_bundle
 from edgefuse.device import Device, load_device
 from edgefuse.errors import InputError, MissingToolError, UsageError
+from edgefuse.manifest import MODEL
 
 if TYPE_CHECKING:
     from edgefuse.lint import Finding

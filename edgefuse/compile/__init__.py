@@ -14,7 +14,6 @@ from typing import Any
 
 from edgefuse.backends import Runner
 from edgefuse.backends.onnxruntime import open_graph
-from edgefuse.bundle import GOLDEN, MODEL
 from edgefuse.bundle_writer import new_bundle
 from edgefuse.calibration import open_calibration
 from edgefuse.candidates import Builder, Reach, first_feeds, kernel_counts, reach, refuse_elsewhere, store_artifact
@@ -25,8 +24,10 @@ from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.export import load_source
 from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
+from edgefuse.manifest import GOLDEN, MODEL
 from edgefuse.metrics import SQNR, load_metric
-from edgefuse.plan import FLOAT, GRAPHS, PRECISIONS, Candidate, Choice, choose, wanted_precisions
+from edgefuse.plan import Candidate, Choice, choose, wanted_precisions
+from edgefuse.precision import FLOAT, GRAPHS, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe, check_output_names
 from edgefuse.spec import ModelSpec
@@ -108,7 +109,7 @@ def _finish_here(
         choice = _choose(builder, candidates, failed, request.precision, prepared)
         step.note(choice.reason)
     chosen = candidates[choice.precision]
-    with steps.step("Checking accuracy") as step, _stages(builder, prepared, chosen) as stages:
+    with steps.step("Checking accuracy") as step, _stages(builder, graphs, chosen) as stages:
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, prepared.golden, judge)
         step.note(f"{len(prepared.samples.golden)} held-out samples")
@@ -154,10 +155,10 @@ def _choose(
 
 
 @contextlib.contextmanager
-def _stages(builder: Builder, prepared: Prepared, chosen: Candidate) -> Iterator[dict[str, Runner]]:
+def _stages(builder: Builder, graphs: Mapping[str, Graph], chosen: Candidate) -> Iterator[dict[str, Runner]]:
     """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model."""
-    stages = {ONNX: open_graph(prepared.graphs.float_onnx, builder.spec)}
+    stages = {ONNX: open_graph(graphs[FLOAT].path, builder.spec)}
     if chosen.graph != FLOAT:
-        stages[QUANTIZED] = open_graph(chosen.onnx_path, builder.spec, emulate=True)
+        stages[QUANTIZED] = open_graph(graphs[chosen.graph].emulation, builder.spec, emulate=True)
     with builder.opened({COMPILED: chosen}) as opened:
         yield {**stages, **opened}

@@ -15,9 +15,11 @@ from edgefuse.calibration import Split
 from edgefuse.compile.toolchain import NOT_RUN, inspect_graph
 from edgefuse.device import Device
 from edgefuse.errors import EdgeFuseError, ModelError
-from edgefuse.plan import FLOAT
+from edgefuse.export.onnx_rules import opset_of
+from edgefuse.precision import FLOAT
 from edgefuse.progress import Step, Steps
 from edgefuse.quantize import Quantized, quantize_int8
+from edgefuse.quantize.emulate import write_emulation
 from edgefuse.quantize.fp16 import observe_floats, to_fp16
 from edgefuse.quantize.observe import Range
 from edgefuse.spec import ModelSpec
@@ -36,10 +38,12 @@ STEP_NAMES = {
 
 @dataclass(frozen=True)
 class Graph:
-    """One ONNX file and what was found out about it; ``facts`` is its entry in the report's ``graphs``."""
+    """One ONNX file and what was found out about it; ``facts`` is its entry in the report's ``graphs``, ``emulation``
+    the file that onnxruntime computes in its place."""
 
     name: str
     path: Path
+    emulation: Path
     facts: dict[str, Any]
 
 
@@ -73,7 +77,7 @@ class Graphs:
 
     def _make_one(self, name: str, step: Step) -> Graph:
         path = self.work / f"{name}.onnx"
-        facts: dict[str, Any] = {"graph": name}
+        emulation, facts = path, dict[str, Any](graph=name)
         if name == FLOAT and (self.device.tensorrt or "").startswith(WEAKLY_TYPED):
             step.note(_lower(path))
         if name.startswith("int8"):
@@ -85,13 +89,15 @@ class Graphs:
         if name.endswith("fp16"):
             source = self.work / "int8.onnx" if name.startswith("int8") else self.float_onnx
             kept = to_fp16(source, path, self._observed())
+            emulation = self.work / f"{name}.emulated.onnx"
+            write_emulation(path, emulation)
             facts["float32_nodes"] = list(kept)
             step.note(f"{len(kept)} operations stay in FP32" if kept else "all operations in FP16")
         int8_nodes = self._quantize().nodes if name.startswith("int8") else ()
         found = inspect_graph(path, self.spec, self.device, int8_nodes)
         if found["toolchain"]["verdict"] != NOT_RUN:
             step.note(found["toolchain"]["text"])
-        return Graph(name, path, {**facts, **found, "size_bytes": path.stat().st_size})
+        return Graph(name, path, emulation, {**facts, **found, "size_bytes": path.stat().st_size})
 
     def _quantize(self) -> Quantized:
         if self._quantized is None:
@@ -108,7 +114,7 @@ class Graphs:
 def _lower(path: Path) -> str:
     """Rewrite *path* for the parsers of TensorRT 8, which read opset 18's Reduce operations wrongly; returns a note."""
     model = onnx.load(path)
-    opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
+    opset = opset_of(model)
     if opset <= OLD_OPSET:
         return f"opset {opset}"
     try:

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends.onnxruntime import open_graph
-from edgefuse.bundle import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.compile.graphs import Graph
 from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.compile.roofline import estimate
 from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pending_compile, run_gates
 from edgefuse.golden import write_golden, write_outputs
+from edgefuse.manifest import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.metrics import METRICS, SQNR
-from edgefuse.plan import FLOAT, PRECISIONS, Choice, judge_candidate
+from edgefuse.plan import Choice, judge_candidate
+from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.trtexec import WEAKLY_TYPED, trtexec_command
 from edgefuse.verdict import Verdict
@@ -44,7 +45,7 @@ def finish_portable(
     spec, judge, golden = prepared.source.spec, prepared.judge, prepared.golden
     search = folder / SEARCH
     with contextlib.ExitStack() as stack:
-        runners = {name: open_graph(item.path, spec, emulate=name != FLOAT) for name, item in graphs.items()}
+        runners = {name: open_graph(item.emulation, spec, emulate=name != FLOAT) for name, item in graphs.items()}
         for runner in runners.values():
             stack.callback(runner.close)
         with steps.step("Choosing the precision") as step:

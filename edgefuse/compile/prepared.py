@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgefuse.bundle import REPORT, REPORT_HTML
 from edgefuse.bundle_writer import write_json, write_manifest
 from edgefuse.calibration import CalibrationSet
 from edgefuse.check import Judge
@@ -15,6 +14,7 @@ from edgefuse.compile.graphs import Graphs
 from edgefuse.device import Device
 from edgefuse.export import Source
 from edgefuse.machine import environment
+from edgefuse.manifest import REPORT, REPORT_HTML
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe
 from edgefuse.report import Findings, make_report

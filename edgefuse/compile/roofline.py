@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgefuse.device import Device
-from edgefuse.plan import PRECISIONS
+from edgefuse.precision import PRECISIONS
 from edgefuse.quantize.graph import Graph, attribute
 
 CORE_TFLOPS = 0.256

@@ -31,7 +31,9 @@ def load(path: Path, recipe: Recipe, trust: bool) -> Source:
     where = str(path)
     model, notes = read_model(path)
     notes += check_operators(model, where)
-    inputs, size_notes = resolve_inputs(_declared_inputs(model, where), recipe.inputs, where)
+    declared = _declared_inputs(model, where)
+    inputs, size_notes = resolve_inputs(declared, recipe.inputs, where)
+    _check_shared(declared, inputs, where)
     outputs = check_names(
         [_output_name(value, where) for value in model.graph.output],
         tuple(spec.name for spec in inputs),
@@ -102,6 +104,24 @@ def _declared_inputs(model: ModelProto, where: str) -> list[Declared]:
     if not inputs:
         raise ModelError("the model has no inputs", where=where)
     return [_declared(value, where) for value in inputs]
+
+
+def _check_shared(declared: list[Declared], inputs: tuple[TensorSpec, ...], where: str) -> None:
+    """A dimension that the file gives one name at several inputs has one size, or one range."""
+    seen: dict[str, tuple[str, Dim]] = {}
+    sizes = {spec.name: spec.shape for spec in inputs}
+    for value in declared:
+        for name, dim in zip(value.dims, sizes[value.name]):
+            if not isinstance(name, str):
+                continue
+            other, known = seen.setdefault(name, (value.name, dim))
+            if known != dim:
+                raise ModelError(
+                    f"the inputs {other!r} and {value.name!r} share the dimension {name!r}, which is {known} in one "
+                    f"and {dim} in the other",
+                    where=where,
+                    hint="Give both the same size, or the same range, in the recipe.",
+                )
 
 
 def _declared(value: ValueInfoProto, where: str) -> Declared:

@@ -41,7 +41,17 @@ def lint_file(path: Path, tensorrt: str | None = None, compute_capability: str |
         raise ModelError(f"is a file of the kind {kind!r}; expected ONNX", where=str(path), hint="Export it first.")
     with _valid(str(path)):
         model = onnx.load(str(path), load_external_data=False)
+        _check_order(path)
     return _lint(model, path.parent, str(path), read_target(tensorrt, compute_capability))
+
+
+def _check_order(path: Path) -> None:
+    """Raise where a node reads what no node before it makes; what else onnx's checker minds is no matter here."""
+    try:
+        onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        if "topologically sorted" in str(error):
+            raise
 
 
 def lint_model(

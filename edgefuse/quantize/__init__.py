@@ -46,9 +46,8 @@ def quantize_int8(float_path: Path, out: Path, samples: Iterable[Feed], backend:
     placement = place(graph, candidates, ranges, scheme)
     if not placement.weighted:
         raise ModelError(
-            "has no convolution or matrix product with constant weights that INT8 could speed up",
-            where=str(float_path.name),
-            hint="Use --precision float.",
+            "has no convolution or matrix product with constant float32 weights that INT8 could speed up",
+            hint="Use --precision float, or fp16 where the device has it.",
         )
     if scheme.tensor_cores:
         ranges = share_concat_scales(graph, placement, ranges)

@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
+from edgefuse.export.blame import one_sentence
+from edgefuse.export.onnx_rules import opset_of
 from edgefuse.quantize.graph import Graph, fresh_names
 from edgefuse.quantize.observe import Range, observe_ranges
 from edgefuse.spec import Feed
@@ -39,11 +41,13 @@ QDQ_FP16_OPSET = 19
 FLOAT32_OPS = frozenset(
     {
         *("Bernoulli", "BlackmanWindow", "CumSum", "DFT", "EyeLike", "HammingWindow", "HannWindow", "MelWeightMatrix"),
-        *("Multinomial", "NonMaxSuppression", "RandomNormal", "RandomNormalLike", "RandomUniform"),
-        *("RandomUniformLike", "Range", "RoiAlign", "STFT", "TopK", "Upsample"),
+        *("Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "RoiAlign", "STFT"),
+        *("TopK", "Upsample"),
     }
 )
-"""What has no FP16 form in ONNX or in onnxruntime, or has its type in an attribute."""
+"""What has no FP16 form in onnxruntime, or has its type in an attribute."""
+
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 FLOAT32_INPUTS = {"Resize": (1, 2)}
 """Inputs that ONNX wants in float32 whatever the data is (the region and the scales)."""
@@ -52,8 +56,8 @@ FLOAT32_INPUTS = {"Resize": (1, 2)}
 def observe_floats(float_path: Path, samples: Iterable[Feed]) -> dict[str, Range]:
     """The range of the finite values of every float32 tensor of *float_path* (a mask's −inf stays what it is)."""
     model = onnx.load(float_path)
-    outputs = [name for node in model.graph.node for name in node.output if name]
-    return observe_ranges(model, [*(value.name for value in model.graph.input), *outputs], samples, finite_part=True)
+    constant = {tensor.name for tensor in model.graph.initializer}
+    return observe_ranges(model, sorted(_float_tensors(model) - constant), samples, finite_part=True)
 
 
 def to_fp16(path: Path, out: Path, ranges: Mapping[str, Range]) -> tuple[str, ...]:
@@ -64,6 +68,8 @@ def to_fp16(path: Path, out: Path, ranges: Mapping[str, Range]) -> tuple[str, ..
     """
     model = onnx.load(path)
     _refuse_bodies(model)
+    if any(node.op_type in QDQ for node in model.graph.node):
+        model = _with_opset(model, QDQ_FP16_OPSET)
     kept = _kept_in_float32(Graph(model), ranges)
     _Caster(model, kept).write()
     onnx.save(model, out)
@@ -72,7 +78,7 @@ def to_fp16(path: Path, out: Path, ranges: Mapping[str, Range]) -> tuple[str, ..
         open_session(str(out), optimize="none")
     except Exception as error:  # onnx's or onnxruntime's own, which share no base but Exception
         raise ModelError(
-            f"its FP16 form is not valid ONNX: {str(error).splitlines()[0][:300]}",
+            f"its FP16 form is not valid ONNX: {one_sentence(error)}",
             hint="Use --precision float or int8, and report the graph.",
         ) from error
     return tuple(node.name for node in model.graph.node if node.name in kept)
@@ -82,9 +88,24 @@ def _refuse_bodies(model: onnx.ModelProto) -> None:
     for node in model.graph.node:
         if any(attr.HasField("g") or attr.graphs for attr in node.attribute):
             raise ModelError(
-                f"has a {node.op_type} ({node.name}), and FP16 is not written into its body",
+                f"has the operation {node.op_type} ({node.name}), and FP16 is not written into its body",
                 hint="Use --precision float or int8.",
             )
+
+
+def _with_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """*model* raised to *opset*. From 18 to 19 operators only gained types, so that step is the number alone."""
+    has = opset_of(model)
+    if has >= opset:
+        return model
+    try:
+        raised = onnx.version_converter.convert_version(model, opset - 1) if has < opset - 1 else model
+    except Exception as error:  # the converter raises whatever its C++ half does
+        raise ModelError(f"opset {has} cannot be raised to {opset}, which FP16 scales need: {error}") from error
+    for item in raised.opset_import:
+        if item.domain in ("", "ai.onnx"):
+            item.version = opset
+    return raised
 
 
 def _kept_in_float32(graph: Graph, ranges: Mapping[str, Range]) -> set[str]:
@@ -92,10 +113,11 @@ def _kept_in_float32(graph: Graph, ranges: Mapping[str, Range]) -> set[str]:
     wide = {name for name, found in ranges.items() if found.peak > MAX_ACTIVATION}
     wide |= {name for name in graph.constants if _unfit(graph, name)}
     wide |= {name for node in graph.model.graph.node if node.op_type in QDQ for name in _lost_scale(graph, node)}
+    opset = opset_of(graph.model)
     kept = {
         node.name
         for node in graph.model.graph.node
-        if not wide.isdisjoint([*node.input, *node.output]) or _without_fp16(node)
+        if not wide.isdisjoint([*node.input, *node.output]) or _without_fp16(node, opset)
     }
     return _with_qdq(graph, kept)
 
@@ -113,11 +135,18 @@ def _with_qdq(graph: Graph, kept: set[str]) -> set[str]:
     return kept
 
 
-def _without_fp16(node: onnx.NodeProto) -> bool:
+def _without_fp16(node: onnx.NodeProto, opset: int) -> bool:
+    """Whether the operator's definition has no FP16 form of what *node* uses of it."""
+    if node.op_type in RECURRENT and any(node.input[4:5]):  # lengths: TensorRT refuses it in FP16
+        return True
+    if node.op_type in FLOAT32_OPS or not onnx.defs.has(node.op_type, opset, node.domain):
+        return True
     if node.op_type == "Constant":
         return not any(attr.name == "value" for attr in node.attribute)
-    statistics = node.op_type == "LayerNormalization" and len(node.output) > 1  # mean and deviation are float32
-    return node.op_type in FLOAT32_OPS or statistics
+    schema, stays = onnx.defs.get_schema(node.op_type, opset, node.domain), FLOAT32_INPUTS.get(node.op_type, ())
+    inputs = [port for index, port in enumerate(schema.inputs[: len(node.input)]) if index not in stays]
+    ports = [*inputs, *schema.outputs[: len(node.output)]]
+    return any("tensor(float)" in port.types and "tensor(float16)" not in port.types for port in ports)
 
 
 def _lost_scale(graph: Graph, node: onnx.NodeProto) -> list[str]:
@@ -170,10 +199,6 @@ class _Caster:
         self.graph.node.extend(copied)
         del self.graph.value_info[:]  # it describes tensors that have another type now
         self._drop_unread_weights()
-        if any(node.op_type in QDQ for node in self.graph.node):
-            for opset in self.model.opset_import:
-                if opset.domain in ("", "ai.onnx"):
-                    opset.version = max(opset.version, QDQ_FP16_OPSET)
 
     def _in_half(self, node: onnx.NodeProto) -> None:
         stays = FLOAT32_INPUTS.get(node.op_type, ())
@@ -227,7 +252,10 @@ class _Caster:
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    try:
+        graph = onnx.shape_inference.infer_shapes(model).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(f"the types of its tensors cannot be told: {str(error).splitlines()[0][:300]}") from error
     typed = [*graph.value_info, *graph.input, *graph.output]
     found = {value.name for value in typed if value.type.tensor_type.elem_type == TensorProto.FLOAT}
     return found | {tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}

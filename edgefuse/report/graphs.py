@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgefuse.plan import PRECISIONS
+from edgefuse.precision import PRECISIONS
 from edgefuse.report.units import megabytes
 
 COUNT = re.compile(r"^(?P<answer>.*), (?P<count>\d+ of \d+ in INT8)$")

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgefuse.plan import PRECISIONS
+from edgefuse.precision import PRECISIONS
 from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
 from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
 from edgefuse.report.text import estimate_text, summary_rows

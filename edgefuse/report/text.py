@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from edgefuse.manifest import REPORT, REPORT_HTML
 from edgefuse.report.graphs import lint_findings, parser_answers
 from edgefuse.report.units import decibels_text, drop_text, significant
 from edgefuse.report.why import waiting
@@ -37,12 +39,20 @@ def print_report(report: dict[str, Any], bundle: Path | None = None) -> None:
         table.add_row(name, escape(text))
     if bundle is not None:
         table.add_row("bundle", f"{escape(str(bundle))}  ({report['size_bytes'] / 1e6:.1f} MB)")
-        page = "report.html in the zip" if bundle.suffix == ".zip" else str(bundle / "report.html")
-        table.add_row("report", escape(page))
+        table.add_row("report", escape(_report_file(bundle)))
     console.print(table)
     for introduction, command in commands(report):
         console.print(f"\n[dim]{escape(introduction)}:[/]")
         console.print(f"  {escape(command)}", soft_wrap=True)
+
+
+def _report_file(bundle: Path) -> str:
+    """The page for people, or report.json where the packages that draw it are missing (a robot)."""
+    if bundle.suffix == ".zip":
+        with zipfile.ZipFile(bundle) as archive:
+            return f"{REPORT_HTML if REPORT_HTML in archive.namelist() else REPORT} in the zip"
+    plain = (bundle / REPORT).exists() and not (bundle / REPORT_HTML).exists()
+    return str(bundle / (REPORT if plain else REPORT_HTML))
 
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -160,8 +170,12 @@ def _latency_text(latency: dict[str, Any]) -> str:
 
 def estimate_text(estimate: dict[str, Any]) -> str:
     """A lower bound, which says so."""
-    bounds = ", ".join(f"{significant(value)} ms ({name})" for name, value in estimate["at_least_ms"].items())
+    bounds = ", ".join(f"{_bound(value)} ({name})" for name, value in estimate["at_least_ms"].items())
     return f"at least {bounds}: {estimate['assumes']}"
+
+
+def _bound(value_ms: float) -> str:
+    return f"{significant(value_ms)} ms" if value_ms >= 0.001 else f"{significant(value_ms * 1e6)} ns"
 
 
 def _arrow_text(gate: dict[str, Any], metric: str) -> str:

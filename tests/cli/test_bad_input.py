@@ -25,11 +25,11 @@ from onnx import TensorProto, helper
 
 from edgefuse import candidates
 from edgefuse import compile as compiler
-from edgefuse.bundle import MANIFEST
 from edgefuse.bundle_writer import pack, write_manifest
 from edgefuse.device import load_device
 from edgefuse.doctor import Finding
 from edgefuse.errors import CalibrationError
+from edgefuse.manifest import MANIFEST
 from edgefuse.samples import iterate_rows, read_headers
 
 USAGE, INPUT, TOOLCHAIN = 2, 4, 5
@@ -977,7 +977,7 @@ def test_precision_that_the_device_lacks(
     monkeypatch.setattr(compiler, "reach", lambda device: candidates.Reach(found))
     refuses(
         TOOLCHAIN,
-        ("cannot run bf16; it has float, int8", "Choose one of these"),
+        ("does not offer bf16 for host; it offers float, int8", "Choose one of these"),
         "compile",
         tiny_recipe,
         "--precision",

@@ -194,3 +194,82 @@ def test_what_was_asked_for_is_asked_for_again_on_the_device(tiny_recipe, tmp_pa
     report = portable(tiny_recipe, tmp_path / "a b.edgefuse", "jetson", "int8")
     assert report["finish"]["command"] == "edgefuse compile 'a b.edgefuse' --precision int8"
     assert set(verify(tmp_path / "a b.edgefuse").graphs) == {"float", "int8"}
+
+
+def rewrite_manifest(path, change):
+    from edgefuse.bundle_writer import write_manifest
+
+    manifest = json.loads((path / "manifest.json").read_text())
+    change(manifest)
+    write_manifest(path, {key: value for key, value in manifest.items() if key not in ("format", "files", "checksum")})
+
+
+CHANGES = {
+    "no limits": (lambda m: m["limits"].pop("accuracy"), "limits.accuracy"),
+    "a limit as text": (lambda m: m["limits"].update(p90_ms="5"), "limits.p90_ms"),
+    "an unknown limit": (lambda m: m["limits"]["accuracy"].update(nope=1), "unknown key 'nope'"),
+    "an output of another model": (lambda m: m["limits"]["accuracy"].update(output="nope"), "'nope'"),
+    "no outputs": (lambda m: m["model"].update(outputs=[]), "without inputs or outputs"),
+    "an input named by a number": (lambda m: m["model"]["inputs"][0].update(name=3), r"inputs\[0\].name"),
+    "no plan": (lambda m: m.update(plan=None), "plan"),
+    "an unknown graph": (lambda m: m["graphs"].update(fp9="graphs/float.onnx"), "graphs.fp9"),
+    "a graph that is not there": (lambda m: m["graphs"].update(float="graphs/nope.onnx"), "graphs.float"),
+    "one file for two graphs": (lambda m: m["graphs"].update(float="model.onnx"), "one file for two"),
+    "a graph outside": (lambda m: m["graphs"].update(float="../float.onnx"), "graphs.float"),
+    "no target": (lambda m: m["target"].pop("name"), "target.name"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_manifest_that_somebody_edited_is_damaged_and_says_where(for_atom, tmp_path, name):
+    import shutil
+
+    change, said = CHANGES[name]
+    copy = shutil.copytree(for_atom[0], tmp_path / "tiny.edgefuse")
+    rewrite_manifest(copy, change)
+    with pytest.raises(BundleError, match=f"manifest is damaged: .*{said}"):
+        verify(copy)
+
+
+def resave(path, change):
+    arrays = dict(np.load(path))
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+SAMPLES = {
+    "golden.npz": [
+        (lambda a: a.pop("inputs.image"), "lacks the array 'inputs.image'"),
+        (lambda a: a.update({k: v[:0] for k, v in a.items()}), "have 0 rows"),
+        (lambda a: a.update({"label": a["label"][:3]}), "expected equally many"),
+        (lambda a: a.update({"inputs.state": a["inputs.state"].astype(np.float64)}), "expected float32 1x6"),
+        (lambda a: a.update({k: v[:30] for k, v in a.items()}), r"answers to 60 samples; golden.npz has 30"),
+    ],
+    "search.npz": [(lambda a: a.pop("reference.logits"), "lacks the array 'reference.logits'")],
+    "emulated.npz": [
+        (lambda a: a.pop("int8.logits"), "lacks the array 'int8.logits'"),
+        (lambda a: a.update({k: v[:3] for k, v in a.items()}), "answers to 3 samples; golden.npz has 60"),
+    ],
+    "report.json": [
+        ('{"graphs": []}', "model"),
+        ("[]", "expected a table"),
+        ("not JSON", "damaged"),
+        ('{"a": NaN}', "NaN"),
+        ("[" * 100_000, "damaged"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("file", "index"), [(file, i) for file, cases in SAMPLES.items() for i in range(len(cases))])
+def test_samples_that_somebody_exchanged_are_told_before_anything_is_built(for_atom, tmp_path, file, index):
+    import shutil
+
+    change, said = SAMPLES[file][index]
+    copy = shutil.copytree(for_atom[0], tmp_path / "tiny.edgefuse")
+    if callable(change):
+        resave(copy / file, change)
+    else:
+        (copy / file).write_text(change)
+    rewrite_manifest(copy, lambda manifest: None)
+    with pytest.raises(BundleError, match=said):
+        finish(copy, copy, target="host")

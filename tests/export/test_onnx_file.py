@@ -177,3 +177,9 @@ def test_unknown_recipe_input_names_the_nearest(files: dict[str, Path], recipe: 
     with pytest.raises(ModelError, match="no input 'imag'") as caught:
         load_source(files["onnx"], recipe(tensor("imag", 1, 4)))
     assert "'image'" in caught.value.hint
+
+
+def test_inputs_that_share_a_dimension_have_one_range_for_it(tmp_path: Path, recipe: MakeRecipe) -> None:
+    path = save(tmp_path, "g (float[n, 4] x, float[n, 4] s) => (float[n, 4] y) { y = Add(x, s) }")
+    with pytest.raises(ModelError, match=r"'x' and 's' share the dimension 'n', which is 1\.\.8 in one and 1 in the"):
+        load_source(path, recipe(tensor("x", DimRange(1, 8), 4), tensor("s", 1, 4)))

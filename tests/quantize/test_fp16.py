@@ -134,3 +134,34 @@ def test_all_that_share_a_pair_of_q_and_dq_stay_together(tmp_path):
     quantize_int8(net, tmp_path / "q.onnx", [feed], "tensorrt")
     kept = set(to_fp16(tmp_path / "q.onnx", tmp_path / "h.onnx", observe_floats(net, [feed])))
     assert {"small", "usual", "x.Q", "x.DQ"} <= kept and "relu" not in kept
+
+
+@pytest.mark.parametrize("op", ["Celu", "IsInf"])
+def test_an_operator_that_onnx_has_in_float32_only_stays_float32(op, tmp_path):
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="relu"),
+        helper.make_node(op, ["r"], ["i"], name="it"),
+        helper.make_node("Cast", ["i"], ["y"], name="cast", to=TensorProto.FLOAT),
+    ]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4])}, ["y"], {})
+    feed = {"x": random(1, 4)}
+    kept = to_fp16(net, tmp_path / "h.onnx", observe_floats(net, [feed]))
+    assert "it" in kept and "relu" not in kept
+    assert np.allclose(run(tmp_path / "h.onnx", feed)[0], run(net, feed)[0], atol=1e-3)
+
+
+def test_an_older_opset_is_raised_for_the_fp16_scales(tmp_path):
+    """ReduceMean's axes were an attribute before opset 18: the number alone would break it."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], name="m"),
+        helper.make_node("ReduceMean", ["m"], ["y"], name="mean", axes=[1], keepdims=0),
+    ]
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 4, 8])}, ["y"], {"w": random(8, 6)})
+    model = onnx.load(net)
+    model.opset_import[0].version = 13
+    onnx.save(model, net)
+    feed = {"x": random(1, 4, 8)}
+    quantize_int8(net, tmp_path / "q.onnx", [feed], "tensorrt")
+    to_fp16(tmp_path / "q.onnx", tmp_path / "h.onnx", observe_floats(net, [feed]))
+    assert onnx.load(tmp_path / "h.onnx").opset_import[0].version == 19
+    assert np.allclose(run(tmp_path / "h.onnx", feed)[0], run(tmp_path / "q.onnx", feed)[0], rtol=0.02, atol=0.02)

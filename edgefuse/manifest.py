@@ -1,0 +1,90 @@
+"""The files of a bundle, and what must stand in its ``manifest.json`` beyond format and checksum (``docs/bundle.md``).
+Standard library only."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from edgefuse.backends import Settings
+from edgefuse.json_shape import check_form
+from edgefuse.precision import GRAPHS, PRECISIONS
+from edgefuse.spec import ModelSpec
+
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+GOLDEN = "golden.npz"
+REPORT = "report.json"
+REPORT_HTML = "report.html"
+GRAPHS_FOLDER = "graphs"
+SEARCH = "search.npz"
+EMULATED = "emulated.npz"
+
+FORM = {
+    "name": str,
+    "verdict": str,
+    "model": {"inputs": [{"name": str, "shape": list, "dtype": str, "stream": str}], "outputs": [str]},
+    "target": {"name": str, "backend": str, "compute_capability": (str, None)},
+    "plan": {"precision": str, "threads": int},
+    "graphs": dict,
+    "artifact": ({"path": str, "backend": str, "version": str, "arch": str, "made_on": str, "settings": dict}, None),
+    "limits": {
+        "accuracy": {
+            "metric": str,
+            "output": (str, None),
+            "label": (str, None),
+            "max_drop": {"value": float, "relative": bool},
+            "min_sqnr_db": float,
+        },
+        "p90_ms": (float, None),
+    },
+    "files": dict,
+}
+
+
+def check_manifest(manifest: Any) -> str:
+    """The backend's name; ``ValueError`` that names what is missing or is something else."""
+    check_form(manifest, FORM)
+    for name, listed in manifest["files"].items():
+        check_form(listed, {"size_bytes": int, "sha256": str}, f"files.{name}")
+    _check_model(manifest)
+    _check_graphs(manifest)
+    made = manifest["artifact"]
+    if made is not None:
+        _inside(made["path"])
+        Settings(**made["settings"])
+    elif not {SEARCH, EMULATED} <= manifest["files"].keys():
+        raise ValueError("a portable bundle without the samples that its device needs")
+    return str((made or manifest["target"])["backend"])
+
+
+def _check_model(manifest: dict[str, Any]) -> None:
+    spec = ModelSpec.from_json(manifest["model"])
+    accuracy = manifest["limits"]["accuracy"]
+    if not spec.inputs or not spec.outputs:
+        raise ValueError("a model without inputs or outputs")
+    if accuracy["output"] is not None and accuracy["output"] not in spec.outputs:
+        raise ValueError(f"limits.accuracy.output is {accuracy['output']!r}, which the model does not have")
+    if len(set(spec.names)) < len(spec.names) or len(set(spec.outputs)) < len(spec.outputs):
+        raise ValueError("two inputs or two outputs have one name")
+    unknown = set(accuracy) - set(FORM["limits"]["accuracy"])  # type: ignore[index]
+    if unknown:
+        raise ValueError(f"limits.accuracy has the unknown key {sorted(unknown)[0]!r}")
+
+
+def _check_graphs(manifest: dict[str, Any]) -> None:
+    files, precision = manifest["graphs"], manifest["plan"]["precision"]
+    if precision not in PRECISIONS or files.get(PRECISIONS[precision][0]) != MODEL:
+        raise ValueError(f"{MODEL} is not the graph of the plan's precision {precision!r}")
+    for name, file in files.items():
+        if name not in GRAPHS or file not in manifest["files"]:
+            raise ValueError(f"graphs.{name} is {file!r}")
+        _inside(file)
+    if len(set(files.values())) < len(files):
+        raise ValueError("one file for two graphs")
+
+
+def _inside(name: str) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{name} lies outside the bundle")
