@@ -5,7 +5,7 @@ Untrained, so they say nothing about accuracy in a task: compare latency and fid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from edgefuse.spec import Array
 
 INPUTS = {"image": (1, 3, 64, 64), "imu": (1, 50, 6)}
+LARGE = "camera-imu-resnet34"
+"""27 million parameters: what a tool costs in time and memory shows on this one only."""
+LARGE_INPUTS = {"image": (1, 3, 224, 224), "imu": (1, 200, 6)}
 
 
 class Residual(nn.Module):
@@ -73,12 +76,52 @@ class CameraImu(nn.Module):
         return self.head(self.trunk(torch.cat([tokens, motion], 1)).mean(1))  # type: ignore[no-any-return]
 
 
+class Basic(nn.Module):
+    """ResNet's basic block with a projection where the size changes."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+        )  # fmt: skip
+        projection = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        self.skip = nn.Identity() if before == after and stride == 1 else projection
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.skip(x) + self.body(x))
+
+
+class LargeCameraImu(nn.Module):
+    """``image`` (1, 3, 224, 224) through a ResNet-34, ``imu`` (1, 200, 6) through two LSTM layers, both as tokens of
+    six transformer layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+        blocks.append(nn.MaxPool2d(3, 2, 1))
+        before = 64
+        for width, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
+            for index in range(count):
+                blocks.append(Basic(before, width, 2 if index == 0 and width > 64 else 1))
+                before = width
+        self.camera = nn.Sequential(*blocks, nn.Conv2d(512, 256, 1))
+        self.imu = nn.LSTM(6, 256, 2, batch_first=True)
+        layer = nn.TransformerEncoderLayer(256, 8, 1024, batch_first=True, activation="gelu")
+        self.trunk = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, image: Tensor, imu: Tensor) -> Tensor:
+        tokens = self.camera(image).flatten(2).transpose(1, 2)
+        return self.head(self.trunk(torch.cat([tokens, self.imu(imu)[0]], 1)).mean(1))  # type: ignore[no-any-return]
+
+
 MODELS: dict[str, Callable[[int], nn.Module]] = {"camera-imu-resnet": Residual, "camera-imu-mobilenet": Inverted}
 
 
 def build(name: str) -> nn.Module:
     torch.manual_seed(0)
-    model = CameraImu(MODELS[name]).eval()
+    model = LargeCameraImu().eval() if name == LARGE else CameraImu(MODELS[name]).eval()
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):  # as after training: neither 0 nor 1
             assert layer.running_mean is not None and layer.running_var is not None
@@ -87,10 +130,10 @@ def build(name: str) -> nn.Module:
     return model
 
 
-def samples(count: int, seed: int = 0) -> dict[str, Array]:
+def samples(count: int, seed: int = 0, shapes: Mapping[str, tuple[int, ...]] = INPUTS) -> dict[str, Array]:
     """Images of smooth patches with noise, IMU windows as random walks; each (count, *shape) float32."""
-    generator = np.random.default_rng(seed)
-    patches = generator.normal(size=(count, 1, 3, 8, 8)).repeat(8, axis=3).repeat(8, axis=4)
-    image = patches + 0.2 * generator.normal(size=(count, *INPUTS["image"]))
-    imu = generator.normal(size=(count, *INPUTS["imu"])).cumsum(axis=2) / 5
+    generator, size = np.random.default_rng(seed), shapes["image"][-1] // 8
+    patches = generator.normal(size=(count, 1, 3, 8, 8)).repeat(size, axis=3).repeat(size, axis=4)
+    image = patches + 0.2 * generator.normal(size=(count, *shapes["image"]))
+    imu = generator.normal(size=(count, *shapes["imu"])).cumsum(axis=2) / 5
     return {"image": image.astype(np.float32), "imu": imu.astype(np.float32)}

@@ -37,6 +37,9 @@ MAX_RANGE_RATIO = 4.0
 
 ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Elu", "Tanh", "Gelu", "PRelu")
 
+MOVES = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Slice", "MaxPool", "Identity")
+"""Between a sum and its reader these keep INT8 what it is."""
+
 
 @dataclass(frozen=True)
 class Weighted:
@@ -155,8 +158,16 @@ def _skips(graph: Graph, chosen: tuple[Weighted, ...], ranges: Mapping[str, Rang
 
 
 def _read_as_int8(graph: Graph, node: onnx.NodeProto, quantized: set[str]) -> bool:
-    activated = [reader.output[0] for reader in graph.readers[node.output[0]] if reader.op_type in ACTIVATIONS]
-    return not quantized.isdisjoint([node.output[0], *activated])
+    """Whether the sum is quantized, as it is or after its activation and whatever only moves or picks its values."""
+    seen, waiting = set[str](), [node.output[0]]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor in quantized:
+            return True
+        seen.add(tensor)
+        readers = [reader for reader in graph.readers[tensor] if reader.op_type in (*ACTIVATIONS, *MOVES)]
+        waiting += [name for reader in readers for name in reader.output[:1] if name not in seen]
+    return False
 
 
 def _depths(graph: Graph, convolutions: set[str]) -> dict[str, int]:

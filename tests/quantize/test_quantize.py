@@ -312,3 +312,19 @@ def test_names_that_the_graph_already_has_are_not_taken_again(tmp_path):
     quantize_int8(net, tmp_path / "q.onnx", [feed])
     for reference, got in zip(run(net, feed), run(tmp_path / "q.onnx", feed)):
         assert np.abs(reference - got).max() < 0.05 * np.abs(reference).max()
+
+
+def test_for_tensorrt_a_sum_that_is_read_as_int8_further_on_has_its_skip_quantized_too(tmp_path):
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["c", "x"], ["sum"], name="join"),
+        helper.make_node("Relu", ["sum"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"], axis=2),
+        helper.make_node("MatMul", ["f", "m"], ["y"], name="mul"),
+    ]
+    weights = {"w": random(3, 3, 3, 3), "m": random(9, 5)}
+    net = save(tmp_path / "n.onnx", nodes, {"x": (TensorProto.FLOAT, [1, 3, 6, 6])}, ["y"], weights)
+    quantize_int8(net, tmp_path / "q.onnx", samples(), "tensorrt")
+    join = next(node for node in onnx.load(tmp_path / "q.onnx").graph.node if node.name == "join")
+    assert list(join.input) == ["c", "x.dq"]
