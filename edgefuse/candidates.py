@@ -179,5 +179,5 @@ def refuse_elsewhere(device: Device, here: Reach) -> DeviceMismatchError:
     return DeviceMismatchError(
         f"{device.name} is not here: {here.why}",
         where="--require-device",
-        hint=f"{here.cure}\n{otherwise}" if here.cure else otherwise,
+        hint=f"{otherwise}\n{here.cure}" if here.cure and is_this_machine(device) else otherwise,
     )

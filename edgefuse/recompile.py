@@ -20,7 +20,7 @@ from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
-from edgefuse.device import Device, load_device
+from edgefuse.device import Device, is_this_machine, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
 from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import Recorded, check_golden, check_outputs
@@ -74,7 +74,7 @@ def compile_bundle(bundle: Bundle, asked: Rerun, steps: Steps) -> dict[str, Any]
 
 def _cure(device: Device, cure: str) -> str:
     otherwise = "Run this on the device itself, or name this machine with --target (see: edgefuse devices)."
-    return f"{otherwise}\nOn {device.name}: {cure}" if cure else otherwise
+    return f"{otherwise}\n{cure}" if cure and is_this_machine(device) else otherwise
 
 
 def _device(bundle: Bundle, target: str | None) -> Device:
