@@ -66,8 +66,7 @@ def feeds(samples: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
 
 
 def edgefuse_int8() -> Quantize:
-    from edgefuse.quantize.emulate import write_emulation
-from edgefuse.quantize import quantize_int8
+    from edgefuse.quantize import quantize_int8
 
     return lambda graph, samples, out: quantize_int8(graph, out, feeds(samples), "tensorrt")
 
@@ -296,8 +295,10 @@ def fused_attention(kernels: list[dict[str, Any]]) -> set[str]:
 
 
 def judge(case: Case, path: Path) -> tuple[str, str, str]:
-    """SQNR of the worst output, the same without means, and the metric's drop, as onnxruntime emulates the graph: INT8 as
-    written, FP16 rounded after every operation."""
+    """SQNR of the worst output, the same without means, and the metric's drop, as onnxruntime emulates the graph: INT8
+    as written, FP16 rounded after every operation."""
+    from edgefuse.quantize.emulate import write_emulation
+
     backend: Any = load_backend("onnxruntime")
     try:
         emulation = path.with_suffix(".emulated.onnx")
