@@ -36,7 +36,7 @@ def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: floa
     """
     with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
-        code = _run([function, str(answer)], json.dumps(arguments), log, what, timeout_s)
+        code = _run([function, str(answer), str(os.getpid())], json.dumps(arguments), log, what, timeout_s)
         result = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
         if "value" in result:
             return result["value"]
@@ -98,16 +98,18 @@ def _advice() -> str:
     )
 
 
-def _die_with_parent() -> None:
-    """A parent that is killed outright cannot kill us: ask the kernel to (Linux only)."""
+def _die_with_parent(parent: int) -> None:
+    """A *parent* that is killed outright cannot kill us: ask the kernel to (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
 
 
 def main() -> None:
     """The child's side: read arguments, call, write the answer."""
-    _die_with_parent()
     target, answer = sys.argv[1], Path(sys.argv[2])
+    _die_with_parent(int(sys.argv[3]))
     module, _, function = target.partition(":")
     arguments = json.load(sys.stdin)
     try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +60,36 @@ def test_a_hanging_child_is_killed_at_its_time_limit():
     with pytest.raises(CrashError, match="did not finish within 1 s"):
         child.call(f"{HERE}:hang", {}, what="The vendor's compiler", timeout_s=1)
     assert time.monotonic() - start < 20
+
+
+
+def announce(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    signal.pause()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux kernel")
+def test_the_child_dies_with_a_parent_that_was_killed_outright(tmp_path):
+    told = tmp_path / "pid"
+    code = f"from edgefuse import child; child.call('{HERE}:announce', {{'path': '{told}'}}, what='Waiting')"
+    parent = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_for(lambda: told.exists() and told.read_text())
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not alive(int(told.read_text())))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(found, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while not found():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
