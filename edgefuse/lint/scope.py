@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, defs, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 from onnx.reference import ReferenceEvaluator
 
 from edgefuse.errors import ModelError
@@ -152,6 +153,11 @@ def _read(tensor: TensorProto, folder: Path) -> Array:
     try:
         return np.asarray(numpy_helper.to_array(tensor, str(folder)))
     except Exception as error:  # FileNotFoundError, ValidationError, ValueError: the file is missing or too short
+        if not uses_external_data(tensor):
+            raise ModelError(
+                f"the constant {tensor.name!r} is damaged: its data does not fit its type and shape",
+                hint="Export it again, and check it with onnx.checker.check_model.",
+            ) from error
         raise ModelError(
             f"cannot read the external data of {tensor.name!r}",
             where=str(folder),

@@ -192,3 +192,11 @@ def damage(graph, data):
         node.op_type = data.draw(st.sampled_from(sorted(IMPORTED)))
     elif node.output:
         del node.output[data.draw(st.integers(0, len(node.output) - 1))]
+
+
+def test_a_graph_whose_nodes_read_what_nobody_makes_is_no_model(tmp_path):
+    model = onnx.parser.parse_model("""<ir_version: 9, opset_import: ["" : 18]>
+        g (float[4] x) => (float[4] y) { y = Add(x, nobody) }""")
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="topologically sorted"):
+        lint_file(tmp_path / "m.onnx")
