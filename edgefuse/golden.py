@@ -122,6 +122,8 @@ def _check_rows(path: Path, headers: dict[str, ArrayHeader], needed: Iterable[st
     for name in needed:
         if name not in headers:
             raise _damaged(path, f"lacks the array {name!r}")
+        if headers[name].dtype.kind not in "biuf":
+            raise _damaged(path, f"{name} is {headers[name].dtype}; expected numbers")
     rows = {header.shape[0] if header.shape else 0 for header in headers.values()}
     if len(rows) != 1 or rows == {0}:
         raise _damaged(

@@ -10,6 +10,7 @@ from edgefuse.backends import Settings
 from edgefuse.json_shape import check_form
 from edgefuse.precision import GRAPHS, PRECISIONS
 from edgefuse.spec import ModelSpec
+from edgefuse.verdict import Verdict
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -49,6 +50,11 @@ def check_manifest(manifest: Any) -> str:
         check_form(listed, {"size_bytes": int, "sha256": str}, f"files.{name}")
     _check_model(manifest)
     _check_graphs(manifest)
+    if manifest["verdict"] not in [verdict.value for verdict in Verdict]:
+        raise ValueError(f"verdict is {manifest['verdict']!r}")
+    p90_ms = manifest["limits"]["p90_ms"]
+    if p90_ms is not None and p90_ms <= 0:
+        raise ValueError(f"limits.p90_ms is {p90_ms!r}; expected more than 0")
     made = manifest["artifact"]
     if made is not None:
         _inside(made["path"])

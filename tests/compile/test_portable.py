@@ -216,6 +216,8 @@ CHANGES = {
     "a graph that is not there": (lambda m: m["graphs"].update(float="graphs/nope.onnx"), "graphs.float"),
     "one file for two graphs": (lambda m: m["graphs"].update(float="model.onnx"), "one file for two"),
     "a graph outside": (lambda m: m["graphs"].update(float="../float.onnx"), "graphs.float"),
+    "a limit below 0": (lambda m: m["limits"].update(p90_ms=-1.0), "limits.p90_ms"),
+    "a verdict of its own": (lambda m: m.update(verdict="great"), "verdict is 'great'"),
     "no target": (lambda m: m["target"].pop("name"), "target.name"),
 }
 
@@ -249,6 +251,7 @@ SAMPLES = {
     "emulated.npz": [
         (lambda a: a.pop("int8.logits"), "lacks the array 'int8.logits'"),
         (lambda a: a.update({k: v[:3] for k, v in a.items()}), "answers to 3 samples; golden.npz has 60"),
+        (lambda a: a.update({"float.logits": np.full(60, "text")}), "expected numbers"),
     ],
     "report.json": [
         ('{"graphs": []}', "model"),
