@@ -18,7 +18,7 @@ from edgefuse import child
 from edgefuse.backends import Runner, Settings, load_backend
 from edgefuse.check import latency_json
 from edgefuse.device import Device, is_this_machine
-from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
+from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.plan import Candidate
@@ -84,18 +84,13 @@ class Builder:
     ) -> tuple[dict[str, Candidate], dict[str, str]]:
         """The artifacts of those *precisions* whose graph is there, and why others failed; one that is *required*
         raises instead."""
-        built, failed = {}, {}
+        built: dict[str, Candidate] = {}
+        failed: dict[str, str] = {}
         for precision in precisions:
             graph = PRECISIONS[precision][0]
-            if graph not in graphs:
-                continue
-            try:
-                with steps.step(f"Compiling {precision}"):
+            if graph in graphs:
+                with left_out(precision, failed, required), steps.step(f"Compiling {precision}"):
                     built[precision] = self._build_one(precision, graphs[graph])
-            except EdgeFuseError as error:
-                if precision in required:
-                    raise
-                failed[precision] = f"{type(error).__name__}: {error.what}"
         return built, failed
 
     def _build_one(self, precision: str, onnx_path: Path) -> Candidate:
@@ -124,16 +119,11 @@ class Builder:
         all of them, say) is left out and its reason put into *failed*, or raised where that is None."""
         backend = load_backend(self.device.backend)
         with contextlib.ExitStack() as stack:
-            runners = {}
+            runners: dict[str, Runner] = {}
             for name, candidate in candidates.items():
-                try:
+                with left_out(name, failed if failed is not None else {}, candidates if failed is None else ()):
                     runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
-                except EdgeFuseError as error:
-                    if failed is None:
-                        raise
-                    failed[name] = f"{type(error).__name__}: {error.what}"
-                    continue
-                stack.callback(runners[name].close)
+                    stack.callback(runners[name].close)
             yield runners
 
     def measure(self, chosen: Candidate, baseline: Candidate | None, limit_ms: float | None) -> dict[str, Any]:

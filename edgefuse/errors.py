@@ -21,7 +21,8 @@ tensor or node; ``hint`` says what to do. Imports nothing: every module may use 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class EdgeFuseError(Exception):
@@ -89,6 +90,17 @@ class CrashError(ToolchainError):
 
 class DeviceMismatchError(ToolchainError):
     """The bundle was made for another device, toolchain version or instruction set."""
+
+
+@contextmanager
+def left_out(name: str, failed: dict[str, str], required: Container[str] = ()) -> Iterator[None]:
+    """Put the block's error into *failed* under *name* and go on after the block, unless *name* is *required*."""
+    try:
+        yield
+    except EdgeFuseError as error:
+        if name in required:
+            raise
+        failed[name] = f"{type(error).__name__}: {error.what}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from edgefuse.backends import Runner
 from edgefuse.check import REFERENCE, Comparison, Judge, compare_stages, judge_accuracy, judge_parity
-from edgefuse.golden import read_golden
-from edgefuse.precision import PRECISIONS
+from edgefuse.golden import Recorded, read_golden
+from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.verdict import Verdict
 
 ONNX, QUANTIZED, COMPILED = "onnx", "quantized", "compiled"
@@ -28,6 +28,12 @@ Comparisons = dict[Pair, Comparison]
 def arrows_between(stages: Sequence[str]) -> list[Pair]:
     """From the float model through *stages* in order."""
     return list(zip([REFERENCE, *stages], stages))
+
+
+def recorded_stages(emulated: Path, graph: str) -> dict[str, Runner]:
+    """The stages up to *graph* ("int8" …), in order, as the file *emulated* recorded their answers."""
+    stages: dict[str, Runner] = {ONNX: Recorded(emulated, FLOAT)}
+    return stages if graph == FLOAT else {**stages, QUANTIZED: Recorded(emulated, graph)}
 
 
 def run_gates(stages: Mapping[str, Runner], arrows: Sequence[Pair], golden: Path, judge: Judge) -> Comparisons:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgefuse.backends import Runner, Settings
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
-from edgefuse.errors import DeviceMismatchError, EdgeFuseError, ToolchainError
+from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.precision import FLOAT, PRECISIONS, possible_precisions
@@ -67,14 +67,11 @@ def choose(
 ) -> Choice:
     """The fastest candidate whose drop on the search samples is within the limit; of equally fast ones the most
     accurate. One that fails is recorded with its reason and the search goes on; float is always there."""
-    rows, broken = {}, dict(failed)
+    rows: dict[str, dict[str, Any]] = {}
+    broken, required = dict(failed), {FLOAT} if len(candidates) == 1 else set()
     for name, runner in candidates.items():
-        try:
+        with left_out(name, broken, required):
             rows[name] = judge_candidate(name, runner, search, judge)
-        except EdgeFuseError as error:
-            if name == FLOAT and len(candidates) == 1:
-                raise
-            broken[name] = f"{type(error).__name__}: {error.what}"
     if not rows:
         raise ToolchainError(
             "no precision runs here: " + "; ".join(f"{name}: {reason}" for name, reason in broken.items())

@@ -22,8 +22,8 @@ from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, stor
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.device import Device, is_this_machine, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
-from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
-from edgefuse.golden import Recorded, check_golden, check_outputs
+from edgefuse.gates import COMPILED, arrows_between, describe_gates, recorded_stages, run_gates
+from edgefuse.golden import check_golden, check_outputs
 from edgefuse.json_shape import check_form
 from edgefuse.machine import environment
 from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH
@@ -32,7 +32,7 @@ from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recheck import stored_judge
 from edgefuse.recipe import Limit
-from edgefuse.report import overall_verdict, whole_part
+from edgefuse.report import overall_verdict, plan_json, size_of
 
 Render = Callable[[Path, dict[str, Any]], None]
 
@@ -163,22 +163,14 @@ def _compile_into(
         "verdict": overall_verdict(gates, accuracy, latency).value,
         "target": device.name,
         "backend": {"name": device.backend, "version": here["version"]},
-        "plan": {
-            "precision": choice.precision,
-            "threads": chosen.settings.threads,
-            "split": False,
-            "kernels": kernels,
-            "parts": [whole_part(bundle.spec, choice.precision, latency)],
-            "reason": choice.reason,
-            "candidates": list(choice.candidates),
-        },
+        "plan": plan_json(bundle.spec, choice, chosen.settings.threads, kernels, latency),
         "graphs": [{**item, "file": files[item["graph"]]} for item in made_at["graphs"]],
         "gates": gates,
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in whole.fidelities.values()],
         "latency": latency,
         "finish": None,
-        "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "size_bytes": size_of(folder),
         "stages": steps.to_json(),
         "environment": environment(),
         "exported_on": made_at.get("exported_on", made_at["environment"]),
@@ -250,10 +242,6 @@ def _put_first(folder: Path, files: dict[str, str], chosen: str) -> dict[str, st
 @contextlib.contextmanager
 def _stages(builder: Builder, emulated: Path, chosen: Candidate) -> Iterator[dict[str, Runner]]:
     """The stages that can be judged here, in order: what was recorded of the graphs, and the compiled model."""
-    recorded: dict[str, Runner] = {}
-    if emulated.exists():
-        recorded[ONNX] = Recorded(emulated, FLOAT)
-        if chosen.graph != FLOAT:
-            recorded[QUANTIZED] = Recorded(emulated, chosen.graph)
+    recorded = recorded_stages(emulated, chosen.graph) if emulated.exists() else {}
     with builder.opened({COMPILED: chosen}) as opened:
         yield {**recorded, **opened}

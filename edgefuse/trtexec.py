@@ -9,6 +9,11 @@ from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 WEAKLY_TYPED = ("8.", "9.")
 
 
+def weakly_typed(tensorrt: str | None) -> bool:
+    """Whether this TensorRT has no strongly typed networks; None, a version that is not known yet, has them."""
+    return tensorrt is not None and tensorrt.startswith(WEAKLY_TYPED)
+
+
 def trtexec_command(onnx_file: str, graph: str, spec: ModelSpec, tensorrt: str | None, workspace_mib: int) -> str:
     """The command for the graph called *graph* (a name of :data:`edgefuse.precision.GRAPHS`) in *onnx_file*.
 
@@ -16,7 +21,7 @@ def trtexec_command(onnx_file: str, graph: str, spec: ModelSpec, tensorrt: str |
     need the precisions that the graph uses switched on.
     """
     parts = ["trtexec", f"--onnx={onnx_file}", f"--saveEngine={graph}.engine"]
-    if tensorrt and tensorrt.startswith(WEAKLY_TYPED):
+    if weakly_typed(tensorrt):
         parts += [flag for name, flag in (("int8", "--int8"), ("fp16", "--fp16")) if name in graph.split("+")]
     else:
         parts.append("--stronglyTyped")

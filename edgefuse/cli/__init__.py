@@ -100,7 +100,7 @@ def main() -> None:
     except MemoryError as error:
         _say(f"out of memory: {error}", "", "Are the shapes right? Otherwise use a machine with more memory.")
         code = ToolchainError.exit_code
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         code = _missing_package(error)
     except Exception:  # the boundary: what reaches it is a defect of EdgeFuse, and is shown whole
         code = _defect()
@@ -108,11 +108,15 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _missing_package(error: ModuleNotFoundError) -> int:
+def _missing_package(error: ImportError) -> int:
     """The exit code for a package of the workstation's half that is not there; on a robot it need not be."""
     if (error.name or "").partition(".")[0] not in WORKSTATION_PACKAGES:
         return _defect()
-    _say(f"this needs the package {error.name!r}, which is not installed", "", "pip install 'edgefuse[compile]'")
+    _say(
+        f"this needs the package {error.name!r}, which is not installed",
+        "",
+        "Install it with: pip install 'edgefuse[compile]'",
+    )
     return ToolchainError.exit_code
 
 

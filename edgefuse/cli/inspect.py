@@ -13,7 +13,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.bundle import Bundle, open_bundle
-from edgefuse.errors import MissingToolError
 from edgefuse.manifest import MANIFEST
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.spec import ModelSpec
@@ -69,13 +68,8 @@ def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
 
 def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, Any]:
     """Loads the model: needs the compile extra."""
-    try:
-        from edgefuse.export import load_source
-    except ImportError as error:
-        raise MissingToolError(
-            f"reading a model needs the package {error.name!r}, which is not installed",
-            hint="Install it with: pip install 'edgefuse[compile]'",
-        ) from error
+    from edgefuse.export import load_source
+
     found = require_recipe(recipe_name) if recipe_name is not None else find_recipe(path)
     recipe = read_recipe(found) if found else Recipe(Path(path).stem, Path(path).resolve().parent)
     file = (recipe.model.path or recipe.model.weights) if found and not recipe_name else None

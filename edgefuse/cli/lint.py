@@ -13,7 +13,7 @@ from rich.padding import Padding
 
 from edgefuse.bundle import SUFFIX, open_bundle
 from edgefuse.device import Device, load_device
-from edgefuse.errors import InputError, MissingToolError, UsageError
+from edgefuse.errors import InputError, UsageError
 from edgefuse.manifest import MODEL
 
 if TYPE_CHECKING:
@@ -58,13 +58,8 @@ def _tensorrt_device(target: str) -> Device:
 
 
 def _lint(model: Path, device: Device) -> list[Finding]:
-    try:
-        from edgefuse.lint import lint_file
-    except ImportError as error:
-        raise MissingToolError(
-            f"reading a model needs the package {error.name!r}, which is not installed",
-            hint="Install it with: pip install 'edgefuse[compile]'",
-        ) from error
+    from edgefuse.lint import lint_file
+
     if not model.is_dir() and model.suffix not in (".zip", SUFFIX):
         return lint_file(model, device.tensorrt, device.compute_capability)
     with open_bundle(model) as bundle:

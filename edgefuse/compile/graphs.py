@@ -14,7 +14,7 @@ import onnx
 from edgefuse.calibration import Split
 from edgefuse.compile.toolchain import NOT_RUN, inspect_graph
 from edgefuse.device import Device
-from edgefuse.errors import EdgeFuseError, ModelError
+from edgefuse.errors import ModelError, left_out
 from edgefuse.export.onnx_rules import opset_of
 from edgefuse.precision import FLOAT
 from edgefuse.progress import Step, Steps
@@ -23,7 +23,7 @@ from edgefuse.quantize.emulate import write_emulation
 from edgefuse.quantize.fp16 import observe_floats, to_fp16
 from edgefuse.quantize.observe import Range
 from edgefuse.spec import ModelSpec
-from edgefuse.trtexec import WEAKLY_TYPED
+from edgefuse.trtexec import weakly_typed
 
 OLD_OPSET = 17
 """The last that the parsers of TensorRT 8.5 and 8.6 document."""
@@ -64,27 +64,23 @@ class Graphs:
 
     def make(self, names: Iterable[str], required: set[str], steps: Steps) -> tuple[dict[str, Graph], dict[str, str]]:
         """Those of *names* that can be made, and why the others cannot; one that is *required* raises instead."""
-        made, failed = {}, {}
+        made: dict[str, Graph] = {}
+        failed: dict[str, str] = {}
         for name in names:
-            try:
-                with steps.step(STEP_NAMES[name]) as step:
-                    made[name] = self._make_one(name, step)
-            except EdgeFuseError as error:
-                if name in required:
-                    raise
-                failed[name] = f"{type(error).__name__}: {error.what}"
+            with left_out(name, failed, required), steps.step(STEP_NAMES[name]) as step:
+                made[name] = self._make_one(name, step)
         return made, failed
 
     def _make_one(self, name: str, step: Step) -> Graph:
         path = self.work / f"{name}.onnx"
         emulation, facts = path, dict[str, Any](graph=name)
-        if name == FLOAT and (self.device.tensorrt or "").startswith(WEAKLY_TYPED):
+        if name == FLOAT and weakly_typed(self.device.tensorrt):
             step.note(_lower(path))
         if name.startswith("int8"):
             counts = self._quantize()
             facts |= {"int8": counts.int8, "eligible": counts.eligible, "operations": counts.operations}
             step.note(f"{counts.int8} of {counts.operations} operations in INT8")
-        if name == "int8+fp16" and (self.device.tensorrt or "").startswith(WEAKLY_TYPED):
+        if name == "int8+fp16" and weakly_typed(self.device.tensorrt):
             raise ModelError(f"FP16 scales need opset 19, which TensorRT {self.device.tensorrt} does not read")
         if name.endswith("fp16"):
             source = self.work / "int8.onnx" if name.startswith("int8") else self.float_onnx

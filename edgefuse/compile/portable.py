@@ -18,14 +18,14 @@ from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.compile.graphs import Graph
 from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.compile.roofline import estimate
-from edgefuse.gates import ONNX, QUANTIZED, arrows_between, describe_gates, pending_compile, run_gates
+from edgefuse.gates import arrows_between, describe_gates, pending_compile, recorded_stages, run_gates
 from edgefuse.golden import write_golden, write_outputs
 from edgefuse.manifest import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.metrics import METRICS, SQNR
 from edgefuse.plan import Choice, judge_candidate
 from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.progress import Steps
-from edgefuse.trtexec import WEAKLY_TYPED, trtexec_command
+from edgefuse.trtexec import trtexec_command, weakly_typed
 from edgefuse.verdict import Verdict
 
 PREFERRED = ("int8", "int8+fp16", "fp16", FLOAT)
@@ -61,16 +61,14 @@ def finish_portable(
             ]
             choice = _choose(request.precision, rows, failed)
             step.note(choice.reason)
-        with steps.step("Checking accuracy") as step:
-            graph = PRECISIONS[choice.precision][0]
-            stages = {ONNX: runners[FLOAT]}
-            if graph != FLOAT:
-                stages[QUANTIZED] = runners[graph]
-            arrows = arrows_between(list(stages))
-            comparisons = run_gates(stages, arrows, golden, judge)
-            step.note(f"emulated, {len(prepared.samples.golden)} held-out samples")
         with steps.step("Recording answers"):
-            write_outputs(folder / EMULATED, golden, {name: runners[name] for name in graphs})
+            write_outputs(folder / EMULATED, golden, runners)
+    with steps.step("Checking accuracy") as step:
+        graph = PRECISIONS[choice.precision][0]
+        stages = recorded_stages(folder / EMULATED, graph)
+        arrows = arrows_between(list(stages))
+        comparisons = run_gates(stages, arrows, golden, judge)
+        step.note(f"emulated, {len(prepared.samples.golden)} held-out samples")
     whole = (REFERENCE, arrows[-1][1])
     files = _store(folder, graphs, graph)
     shutil.rmtree(prepared.graphs.work)
@@ -85,9 +83,7 @@ def finish_portable(
         prepared,
         steps,
         backend_version=None,
-        precision=choice.precision,
-        reason=choice.reason,
-        candidates=list(choice.candidates),
+        choice=choice,
         threads=request.device.threads,
         kernels=None,
         gates=gates,
@@ -136,7 +132,7 @@ def _finish(request: Request, graph: str, prepared: Prepared, why: str) -> dict[
     }
     if device.backend == "tensorrt":
         found["trtexec"] = trtexec_command(MODEL, graph, spec, device.tensorrt, device.workspace_mib)
-        if device.tensorrt and device.tensorrt.startswith(WEAKLY_TYPED):
+        if weakly_typed(device.tensorrt):
             found["command"] = None
     return found
 

@@ -7,6 +7,7 @@ about a Jetson's older parser, its kernels, speed or memory, and the report neve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,14 @@ def inspect_graph(path: Path, spec: ModelSpec, device: Device, int8_nodes: Seque
     """
     if device.backend != "tensorrt":
         return {"lint": [], "toolchain": _not_run(f"only for TensorRT; {device.backend} compiles the graph itself")}
-    findings = lint_model(onnx.load(path), device.tensorrt, device.compute_capability)
+    model = onnx.load(path)
+    findings = lint_model(model, device.tensorrt, device.compute_capability)
     _refuse_errors(findings, path)
     plugins = sorted({item.op for item in findings if item.rule == PLUGIN_RULE})
     if plugins:
         checked = _not_run(f"TensorRT-RTX has no plugins, and the graph uses {', '.join(plugins)}")
     else:
-        checked = _check(path, spec, device, int8_nodes)
+        checked = _check(path, model, spec, device, int8_nodes)
     return {"lint": [item.to_json() for item in findings], "toolchain": checked}
 
 
@@ -55,10 +57,18 @@ def _refuse_errors(findings: list[Finding], path: Path) -> None:
         )
 
 
-def _check(path: Path, spec: ModelSpec, device: Device, int8_nodes: Sequence[str]) -> dict[str, Any]:
+@functools.cache
+def _is_installed() -> bool:
+    """Whether TensorRT-RTX loads; asked in a child process, once for all graphs."""
+    return child.call(f"{OFFLINE}:available", {}, what="Looking for TensorRT-RTX", timeout_s=120) is not None
+
+
+def _check(
+    path: Path, model: onnx.ModelProto, spec: ModelSpec, device: Device, int8_nodes: Sequence[str]
+) -> dict[str, Any]:
     if not device.check_capability:
         return _not_run(f"TensorRT-RTX cannot build for {device.name} without its GPU")
-    if child.call(f"{OFFLINE}:available", {}, what="Looking for TensorRT-RTX", timeout_s=120) is None:
+    if not _is_installed():
         return _not_run(f"TensorRT-RTX is not installed ({INSTALL})")
     arguments = {
         "onnx_path": str(path),
@@ -68,7 +78,7 @@ def _check(path: Path, spec: ModelSpec, device: Device, int8_nodes: Sequence[str
     }
     what = f"TensorRT-RTX, building the {path.stem} graph,"
     found: dict[str, Any] = child.call(f"{OFFLINE}:check_offline", arguments, what=what, timeout_s=TIMEOUT_S)
-    found = _with_twins(found, onnx.load(path, load_external_data=False))
+    found = _with_twins(found, model)
     _refuse_fallback(found, path.stem)
     text = f"parsed and built with TensorRT-RTX {found['version']} for {found['sm']}"
     if int8_nodes:

@@ -14,9 +14,9 @@ from onnx.external_data_helper import uses_external_data
 from onnx.reference import ReferenceEvaluator
 
 from edgefuse.errors import ModelError
+from edgefuse.export.onnx_rules import STANDARD, opset_of
 from edgefuse.spec import Array
 
-STANDARD = ("", "ai.onnx")
 EVALUATED = {"Constant", "Identity", "Cast", "Reshape", "Add", "Sub", "Mul", "Div", "Max", "Min", "Abs"}
 """What exporters compute scales with. A constant that another operator makes has no value here, only the name."""
 
@@ -95,8 +95,7 @@ class Scope:
 
 def main_scope(model: ModelProto, folder: Path) -> Scope:
     """*model* after shape inference, without functions."""
-    opset = next((entry.version for entry in model.opset_import if entry.domain in STANDARD), 1)
-    return read_scope(model.graph, opset, folder, None)
+    return read_scope(model.graph, opset_of(model), folder, None)
 
 
 def read_scope(graph: GraphProto, opset: int, folder: Path, parent: Scope | None) -> Scope:

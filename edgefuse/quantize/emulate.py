@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgefuse.quantize.graph import fresh_names
+from edgefuse.quantize.graph import fresh_names, replace_nodes
 
 MOVES = frozenset(
     {
@@ -45,9 +45,7 @@ def write_emulation(path: Path, out: Path) -> None:
             if name in halves:
                 node.output[index] = fresh(f"{name}.exact")
                 nodes += _rounding(node.output[index], fresh(f"{name}.rounded"), name)
-    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(copied)
+    replace_nodes(model.graph, nodes)
     del model.graph.value_info[:]
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:

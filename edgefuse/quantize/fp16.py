@@ -17,7 +17,7 @@ from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
 from edgefuse.export.blame import one_sentence
 from edgefuse.export.onnx_rules import opset_of
-from edgefuse.quantize.graph import Graph, fresh_names
+from edgefuse.quantize.graph import Graph, fresh_names, replace_nodes
 from edgefuse.quantize.observe import Range, observe_ranges
 from edgefuse.spec import Feed
 
@@ -194,11 +194,8 @@ class _Caster:
                 self._in_half(node)
             else:
                 self._in_float32(node)
-        copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self.nodes]
-        del self.graph.node[:]
-        self.graph.node.extend(copied)
+        replace_nodes(self.graph, self.nodes)
         del self.graph.value_info[:]  # it describes tensors that have another type now
-        self._drop_unread_weights()
 
     def _in_half(self, node: onnx.NodeProto) -> None:
         stays = FLOAT32_INPUTS.get(node.op_type, ())
@@ -243,12 +240,6 @@ class _Caster:
 
     def _cast(self, source: str, target: str, to: int) -> None:
         self.nodes.append(helper.make_node("Cast", [source], [target], name=self.names(f"{target}.cast"), to=to))
-
-    def _drop_unread_weights(self) -> None:
-        read = {name for node in self.graph.node for name in node.input} | self.outputs
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        del self.graph.initializer[:]
-        self.graph.initializer.extend(kept)
 
 
 def _float_tensors(model: onnx.ModelProto) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,29 @@ class Graph:
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == name), default)
+
+
+def replace_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    """Make *nodes*, some of which may be the graph's own, its nodes; weights that nobody reads then are dropped."""
+    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copied)
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    read |= {name for node in graph.node for attr in node.attribute for name in _captured(attr)}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _captured(attr: onnx.AttributeProto) -> set[str]:
+    """Names that the body of an If, Loop or Scan may read from outside."""
+    bodies = [attr.g] if attr.HasField("g") else list(attr.graphs)
+    return {
+        name
+        for body in bodies
+        for node in body.node
+        for name in [*node.input, *(n for inner in node.attribute for n in _captured(inner))]
+    }
 
 
 def fresh_names(model: onnx.ModelProto) -> Callable[[str], str]:

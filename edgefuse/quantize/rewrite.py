@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgefuse.quantize.graph import Graph, fresh_names
+from edgefuse.quantize.graph import Graph, fresh_names, replace_nodes
 from edgefuse.quantize.observe import Range
 from edgefuse.quantize.placement import Placement
 from edgefuse.quantize.schemes import Quantization, Scheme
@@ -96,27 +96,5 @@ class _Writer:
             ordered.append(node)
             for name in node.output:
                 ordered.extend(self.before.get(name, ()))
-        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-        del graph.node[:]
-        graph.node.extend(kept)
-        _drop_unused(graph)
+        replace_nodes(graph, ordered)
         return self.model
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    read |= {name for node in graph.node for attr in node.attribute for name in _captured(attr)}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _captured(attr: onnx.AttributeProto) -> set[str]:
-    """Names that the body of an If, Loop or Scan may read from outside."""
-    bodies = [attr.g] if attr.HasField("g") else list(attr.graphs)
-    return {
-        name
-        for body in bodies
-        for node in body.node
-        for name in [*node.input, *(n for inner in node.attribute for n in _captured(inner))]
-    }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.device import Device
+from edgefuse.plan import Choice
 from edgefuse.spec import ModelSpec
 from edgefuse.verdict import Verdict, combine
 
@@ -32,9 +33,7 @@ class Findings:
     exporter: str
     notes: tuple[str, ...]
     spec: ModelSpec
-    precision: str
-    reason: str
-    candidates: list[dict[str, Any]]
+    choice: Choice
     threads: int
     kernels: dict[str, int] | None
     gates: list[dict[str, Any]]
@@ -51,7 +50,7 @@ class Findings:
 
 def make_report(found: Findings, folder: Path) -> dict[str, Any]:
     """The report as plain JSON values; *folder* is weighed for ``size_bytes``."""
-    precision, spec = found.precision, found.spec
+    spec = found.spec
     return {
         "format": FORMAT,
         "verdict": overall_verdict(found.gates, found.accuracy, found.latency).value,
@@ -60,15 +59,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "target_alias": found.target.alias or None,
         "backend": {"name": found.target.backend, "version": found.backend_version},
         "model": {"source": found.source, "exporter": found.exporter, "notes": list(found.notes), **spec.to_json()},
-        "plan": {
-            "precision": precision,
-            "threads": found.threads,
-            "split": False,
-            "kernels": found.kernels,
-            "parts": [whole_part(spec, precision, found.latency)],
-            "reason": found.reason,
-            "candidates": found.candidates,
-        },
+        "plan": plan_json(spec, found.choice, found.threads, found.kernels, found.latency),
         "graphs": found.graphs,
         "gates": found.gates,
         "accuracy": [found.accuracy],
@@ -76,20 +67,36 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "latency": found.latency,
         "finish": found.finish,
         "estimate": found.estimate,
-        "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        "size_bytes": size_of(folder),
         "calibration": found.split,
         "stages": found.stages,
         "environment": found.environment,
     }
 
 
-def whole_part(spec: ModelSpec, precision: str, latency: dict[str, Any]) -> dict[str, Any]:
-    """The plan's one part: the whole model."""
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def plan_json(
+    spec: ModelSpec, choice: Choice, threads: int, kernels: dict[str, int] | None, latency: dict[str, Any]
+) -> dict[str, Any]:
+    """The report's and the manifest's ``plan``: one part, the whole model."""
     compiled = latency["compiled"]
     part = {
         "name": "whole",
         "streams": sorted({tensor.stream for tensor in spec.inputs}),
-        "precision": precision,
+        "precision": choice.precision,
         "latency_p50_ms": compiled["p50_ms"] if compiled else None,
     }
-    return part if compiled else {**part, "latency_reason": latency["compiled_reason"]}
+    if not compiled:
+        part["latency_reason"] = latency["compiled_reason"]
+    return {
+        "precision": choice.precision,
+        "threads": threads,
+        "split": False,
+        "kernels": kernels,
+        "parts": [part],
+        "reason": choice.reason,
+        "candidates": list(choice.candidates),
+    }
