@@ -21,6 +21,7 @@ from typing import Any
 from edgefuse.backends import BACKENDS, Settings
 from edgefuse.errors import BundleError, nearest
 from edgefuse.manifest import MANIFEST, check_manifest
+from edgefuse.parts import Partition
 from edgefuse.spec import ModelSpec
 
 FORMAT = 1
@@ -53,6 +54,12 @@ class Bundle:
     @property
     def artifact(self) -> Path:
         return self.path / str(self.manifest["artifact"]["path"])
+
+    @property
+    def partition(self) -> Partition | None:
+        """The branches and the trunk; None where the model was not cut."""
+        found = self.manifest["partition"]
+        return None if found is None else Partition.from_json(found)
 
     @property
     def graphs(self) -> dict[str, Path]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgefuse import child
 from edgefuse.backends import Runner, Settings, load_backend
+from edgefuse.bundle import sha256
 from edgefuse.check import latency_json
 from edgefuse.device import Device, is_this_machine
 from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.plan import Candidate
-from edgefuse.precision import FLOAT, PRECISIONS
+from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
 from edgefuse.spec import Feed, ModelSpec
 
@@ -78,38 +79,85 @@ class Builder:
 
     def __init__(self, work: Path, golden: Path, spec: ModelSpec, device: Device) -> None:
         self.work, self.golden, self.spec, self.device = work, golden, spec, device
+        self.backend = load_backend(device.backend)
+        self._digests: dict[Path, str] = {}
 
     def build(
         self, graphs: Mapping[str, Path], precisions: Iterable[str], required: set[str], steps: Steps
     ) -> tuple[dict[str, Candidate], dict[str, str]]:
-        """The artifacts of those *precisions* whose graph is there, and why others failed; one that is *required*
-        raises instead."""
+        """The candidates that those *graphs* and *precisions* make, by name, and why others failed; of a precision that
+        is *required* it raises instead."""
+        wanted = [
+            self._candidate(precision, graph, path)
+            for graph, path in graphs.items()
+            for precision in precisions
+            if PRECISIONS[precision][0] == base_of(graph)
+        ]
         built: dict[str, Candidate] = {}
         failed: dict[str, str] = {}
-        for precision in precisions:
-            graph = PRECISIONS[precision][0]
-            if graph in graphs:
-                with left_out(precision, failed, required), steps.step(f"Compiling {precision}"):
-                    built[precision] = self._build_one(precision, graphs[graph])
+        with steps.bar("Building candidates", len({item.artifact for item in wanted})) as bar:
+            for _, group in itertools.groupby(wanted, key=lambda item: item.artifact):
+                built |= self._build_together(list(group), failed, required)
+                bar.advance()
         return built, failed
 
-    def _build_one(self, precision: str, onnx_path: Path) -> Candidate:
+    def _candidate(self, precision: str, graph: str, onnx_path: Path) -> Candidate:
         settings = Settings(
             self.device.resolve_threads(), PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib
         )
-        candidate = Candidate(precision, onnx_path, self.work / "artifacts" / precision, settings)
-        candidate.artifact.mkdir(parents=True)
+        folder = graph if self.backend.ONE_ARTIFACT else f"{precision}-{graph}"
+        return Candidate(precision, graph, onnx_path, self.work / "artifacts" / folder, settings)
+
+    def _build_together(
+        self, group: list[Candidate], failed: dict[str, str], required: set[str]
+    ) -> dict[str, Candidate]:
+        """Candidates of one artifact in one child process; where it fails each has one of its own, to name the one."""
+        if len(group) > 1:
+            try:
+                self._build(group)
+                return {item.name: item for item in group}
+            except ToolchainError:
+                pass
+        built = {}
+        for item in group:
+            with left_out(item.name, failed, {item.name} if item.precision in required else ()):
+                self._build([item])
+                built[item.name] = item
+        return built
+
+    def _build(self, group: list[Candidate]) -> None:
+        first = group[0]
+        first.artifact.mkdir(parents=True, exist_ok=True)
         arguments = {
             "backend": self.device.backend,
-            "onnx_path": str(onnx_path),
-            "out": str(candidate.artifact),
+            "onnx_path": str(first.onnx_path),
+            "out": str(first.artifact),
             "golden": str(self.golden),
             "spec": self.spec.to_json(),
-            "settings": asdict(settings),
+            "settings": [asdict(item.settings) for item in group],
         }
-        what = f"{self.device.backend}, compiling the {precision} graph,"
+        what = f"{self.device.backend}, compiling the {' and '.join(item.name for item in group)} graph,"
         child.call("edgefuse.probe:compile_artifact", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
-        return candidate
+
+    def other_threads(self, candidates: Iterable[Candidate], failed: dict[str, str]) -> dict[str, Candidate]:
+        """*candidates* with other numbers of threads, where the device has a choice: each tried in a child process."""
+        if self.device.threads or self.device.backend == "tensorrt":
+            return {}
+        usable = self.device.resolve_threads()
+        counts = [count for count in dict.fromkeys([usable // 2, 1]) if 0 < count < usable]
+        found = [item.with_threads(count) for item in candidates for count in counts]
+        built: dict[str, Candidate] = {}
+        for _, group in itertools.groupby(found, key=lambda item: item.artifact):
+            built |= self._build_together(list(group), failed, set())
+        return built
+
+    def key(self, candidate: Candidate) -> str:
+        """What a result of *candidate* belongs to: the graph's content, how it is executed, the vendor's version."""
+        path = candidate.onnx_path
+        if path not in self._digests:
+            self._digests[path] = sha256(path)
+        settings = json.dumps(asdict(candidate.settings), sort_keys=True)
+        return f"{self._digests[path]} {settings} {json.dumps(self.backend.identity(), sort_keys=True)}"
 
     @contextlib.contextmanager
     def opened(
@@ -117,21 +165,31 @@ class Builder:
     ) -> Iterator[dict[str, Runner]]:
         """A runner for each candidate, closed at the end of the block. One that does not open (not enough memory for
         all of them, say) is left out and its reason put into *failed*, or raised where that is None."""
-        backend = load_backend(self.device.backend)
         with contextlib.ExitStack() as stack:
             runners: dict[str, Runner] = {}
             for name, candidate in candidates.items():
                 with left_out(name, failed if failed is not None else {}, candidates if failed is None else ()):
-                    runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
+                    runners[name] = self.backend.open(candidate.artifact, self.spec, candidate.settings)
                     stack.callback(runners[name].close)
             yield runners
 
-    def measure(self, chosen: Candidate, baseline: Candidate | None, limit_ms: float | None) -> dict[str, Any]:
-        """The report's ``latency``: float, compiled and compiled again, in turns in one process."""
+    def measure(
+        self,
+        chosen: Candidate,
+        baseline: Candidate | None,
+        limit_ms: float | None,
+        open_parts: Callable[[], Runner] | None = None,
+    ) -> dict[str, Any]:
+        """The report's ``latency``: float, compiled and compiled again, in turns in one process; what is compiled is
+        the *chosen* candidate, or what *open_parts* opens."""
         arms = {"compiled": chosen, "again": chosen}
         if baseline is not None:
             arms = {FLOAT: baseline, **arms}
-        with self.opened(arms) as runners:
+        with contextlib.ExitStack() as stack:
+            runners = stack.enter_context(self.opened(arms))
+            for name in ("compiled", "again") if open_parts is not None else ():
+                runners[name] = open_parts()  # type: ignore[misc]
+                stack.callback(runners[name].close)
             found = latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
             return {**found, "notes": list(getattr(runners["compiled"], "notes", ()))}
 
@@ -152,14 +210,17 @@ def store_artifact(folder: Path, chosen: Candidate, device: Device, found: Mappi
     ``artifact``."""
     identity = dict(found["identity"])
     relative = Path("artifacts") / f"{device.backend}-{identity['version']}-{identity['arch']}"
-    (folder / relative).parent.mkdir(parents=True)
-    chosen.artifact.rename(folder / relative)
+    (folder / relative).mkdir(parents=True)
+    chosen.artifact.rename(folder / relative / "whole")
     return {
-        "path": relative.as_posix(),
+        "path": f"{relative.as_posix()}/whole",
         "backend": device.backend,
         **identity,
         "made_on": found["name"],
         "settings": asdict(chosen.settings),
+        "calls": "whole",
+        "parts": [],
+        "lanes": [],
     }
 
 

@@ -20,23 +20,26 @@ from edgefuse.spec import Array
 EXACT_DB = 300.0
 """What identical outputs are reported as: beyond float64's own rounding (about 313 dB), and still a JSON number."""
 
-
 VARIES = 1e-20
 """Of the signal's energy: below it an output is constant but for float64's rounding."""
 
 
 @dataclass
 class Fidelity:
-    """Running sums for one output; one sample's arrays are in memory at a time."""
+    """Running sums for one output; one sample's arrays are in memory at a time.
+
+    ``signal``, ``noise`` and ``centered`` hold one energy per sample. ``centered`` sums to that of the reference around
+    its mean over all samples; each term is around the mean so far, scaled so that all have the same expectation.
+    """
 
     output: str
     signal: list[float] = field(default_factory=list)
     noise: list[float] = field(default_factory=list)
+    centered: list[float] = field(default_factory=list)
     cosine: list[float] = field(default_factory=list)
     max_abs: float = 0.0
     nonfinite_mismatches: int = 0
     _mean: Array | None = None
-    _squares: float = 0.0
 
     def add(self, reference: Array, candidate: Array) -> None:
         """One sample's output of both models. Raises :class:`ModelError` where the shapes differ."""
@@ -59,15 +62,16 @@ class Fidelity:
         self._center(expected)
 
     def _center(self, expected: Array) -> None:
-        """Welford's update of the sum of squares around the mean over samples, element by element."""
+        """Welford's update (1962, Technometrics 4:419) of the sum of squares around the mean over samples, element by
+        element. Of independent samples every increment but the first has the variance as its expectation."""
         if self._mean is None:
             self._mean = np.zeros_like(expected)
         if self._mean.shape != expected.shape:
-            self._squares = math.nan
+            self.centered.append(math.nan)
             return
         delta = expected - self._mean
         self._mean += delta / len(self.signal)
-        self._squares += float(np.sum(delta * (expected - self._mean)))
+        self.centered.append(float(np.sum(delta * (expected - self._mean))))
 
     @property
     def sqnr_db(self) -> float:
@@ -76,8 +80,9 @@ class Fidelity:
     @property
     def sqnr_centered_db(self) -> float | None:
         # A reference that never varies has no dependence to lose.
-        centered = math.isfinite(self._squares) and self._squares > VARIES * sum(self.signal) and len(self.signal) > 1
-        return decibels(self._squares, sum(self.noise)) if centered else None
+        squares = sum(self.centered)
+        centered = math.isfinite(squares) and squares > VARIES * sum(self.signal) and len(self.signal) > 1
+        return decibels(squares, sum(self.noise)) if centered else None
 
     def to_json(self) -> dict[str, Any]:
         return {

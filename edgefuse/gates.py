@@ -15,8 +15,8 @@ from edgefuse.golden import Recorded, read_golden
 from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.verdict import Verdict
 
-ONNX, QUANTIZED, COMPILED = "onnx", "quantized", "compiled"
-ARROWS = {ONNX: "export", QUANTIZED: "quantize", COMPILED: "compile"}
+ONNX, QUANTIZED, COMPILED, PARTS = "onnx", "quantized", "compiled", "parts"
+ARROWS = {ONNX: "export", QUANTIZED: "quantize", COMPILED: "compile", PARTS: "split"}
 """The arrow that leads to each stage."""
 
 GRAPH_NAMES = {"float": "ONNX", "fp16": "FP16 ONNX", "int8": "INT8 ONNX", "int8+fp16": "INT8 + FP16 ONNX"}
@@ -37,10 +37,10 @@ def recorded_stages(emulated: Path, graph: str) -> dict[str, Runner]:
 
 
 def run_gates(stages: Mapping[str, Runner], arrows: Sequence[Pair], golden: Path, judge: Judge) -> Comparisons:
-    """One pass over the held-out samples: every one of *arrows*, and the whole, from the float model to the last of
-    *stages*."""
-    whole = (REFERENCE, list(stages)[-1])
-    return compare_stages(read_golden(golden), stages, judge, dict.fromkeys([*arrows, whole]))
+    """One pass over the held-out samples: every one of *arrows*, and the whole, from the float model to each of the
+    last two of *stages*."""
+    wholes = [(REFERENCE, stage) for stage in list(stages)[-2:]]
+    return compare_stages(read_golden(golden), stages, judge, dict.fromkeys([*arrows, *wholes]))
 
 
 def describe_gates(
@@ -71,5 +71,6 @@ def _arrow(pair: Pair, precision: str) -> dict[str, Any]:
         ONNX: GRAPH_NAMES["float"],
         QUANTIZED: GRAPH_NAMES[PRECISIONS[precision][0]],
         COMPILED: f"compiled {precision}",
+        PARTS: "part by part",
     }
     return {"name": ARROWS[pair[1]], "from": names[pair[0]], "to": names[pair[1]]}

@@ -65,28 +65,33 @@ class Latency:
 
 
 def measure(
-    runners: Mapping[str, Runner], feeds: Sequence[Feed], budget_s: float = 5.0, max_runs: int = 1000
+    runners: Mapping[str, Runner],
+    feeds: Sequence[Feed],
+    budget_s: float = 5.0,
+    max_runs: int = 1000,
+    min_runs: int = MIN_RUNS,
+    warmup: int = WARMUP_RUNS,
 ) -> dict[str, Latency]:
     """Let every runner take turns, in a fresh random order each round, for about *budget_s* seconds.
 
     A turn is one call that is not counted, which wakes the runner's threads and refills the caches that the others
-    have used (without it models of half a millisecond all look alike), and ``TURN`` calls that are. At least 64 calls
+    have used (without it models of half a millisecond all look alike), and ``TURN`` calls that are. At least *min_runs* calls
     are counted, however slow the runners. *feeds* are taken round robin.
     """
     order, shuffle = list(runners), random.Random(0)
-    for index in range(WARMUP_RUNS):
+    for index in range(warmup):
         for name in order:
             runners[name](feeds[index % len(feeds)])
     taken: dict[str, list[float]] = {name: [] for name in order}
     deadline, counted = time.perf_counter() + budget_s, 0
-    while counted < MIN_RUNS or (counted < max_runs and time.perf_counter() < deadline):
+    while counted < min_runs or (counted < max_runs and time.perf_counter() < deadline):
         shuffle.shuffle(order)
         turn = [feeds[(counted + step) % len(feeds)] for step in range(TURN)]
         for name in order:
             runners[name](turn[0])
             taken[name] += [_time_call(runners[name], feed) for feed in turn]
         counted += TURN
-    return {name: Latency(np.array(values), WARMUP_RUNS) for name, values in taken.items()}
+    return {name: Latency(np.array(values), warmup) for name, values in taken.items()}
 
 
 def _time_call(runner: Runner, feed: Feed) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 
 from edgefuse.backends import Settings
 from edgefuse.json_shape import check_form
-from edgefuse.precision import GRAPHS, PRECISIONS
+from edgefuse.parts import Partition
+from edgefuse.precision import GRAPHS, PRECISIONS, base_of
 from edgefuse.spec import ModelSpec
 from edgefuse.verdict import Verdict
 
@@ -21,14 +22,27 @@ GRAPHS_FOLDER = "graphs"
 SEARCH = "search.npz"
 EMULATED = "emulated.npz"
 
+ARTIFACT = {
+    "path": str,
+    "backend": str,
+    "version": str,
+    "arch": str,
+    "made_on": str,
+    "settings": dict,
+    "calls": str,
+    "parts": [{"name": str, "path": str, "settings": dict}],
+    "lanes": [[str]],
+}
+
 FORM = {
     "name": str,
     "verdict": str,
     "model": {"inputs": [{"name": str, "shape": list, "dtype": str, "stream": str}], "outputs": [str]},
     "target": {"name": str, "backend": str, "compute_capability": (str, None)},
-    "plan": {"precision": str, "threads": int},
+    "plan": {"precision": str, "graph": str, "threads": int},
     "graphs": dict,
-    "artifact": ({"path": str, "backend": str, "version": str, "arch": str, "made_on": str, "settings": dict}, None),
+    "partition": (dict, None),
+    "artifact": (ARTIFACT, None),
     "limits": {
         "accuracy": {
             "metric": str,
@@ -57,11 +71,26 @@ def check_manifest(manifest: Any) -> str:
         raise ValueError(f"limits.p90_ms is {p90_ms!r}; expected more than 0")
     made = manifest["artifact"]
     if made is not None:
-        _inside(made["path"])
-        Settings(**made["settings"])
+        _check_artifact(made, manifest["partition"])
     elif not {SEARCH, EMULATED} <= manifest["files"].keys():
         raise ValueError("a portable bundle without the samples that its device needs")
     return str((made or manifest["target"])["backend"])
+
+
+def _check_artifact(made: dict[str, Any], partition: dict[str, Any] | None) -> None:
+    """The whole graph's artifact, and where the model was worth splitting one for each part."""
+    for item in [made, *made["parts"]]:
+        _inside(item["path"])
+        Settings(**item["settings"])
+    names = [part.name for part in Partition.from_json(partition).parts] if partition is not None else []
+    found = [part["name"] for part in made["parts"]]
+    if found and found != names:
+        raise ValueError(f"artifact.parts are {found}; the partition has {names}")
+    lanes = [name for lane in made["lanes"] for name in lane]
+    if made["calls"] not in ("whole", "parts") or (made["calls"] == "parts" and not found):
+        raise ValueError(f"artifact.calls is {made['calls']!r}")
+    if len(set(lanes)) < len(lanes) or not set(lanes) <= set(names[:-1]):
+        raise ValueError(f"artifact.lanes are {made['lanes']}; expected branches, each once")
 
 
 def _check_model(manifest: dict[str, Any]) -> None:
@@ -79,11 +108,11 @@ def _check_model(manifest: dict[str, Any]) -> None:
 
 
 def _check_graphs(manifest: dict[str, Any]) -> None:
-    files, precision = manifest["graphs"], manifest["plan"]["precision"]
-    if precision not in PRECISIONS or files.get(PRECISIONS[precision][0]) != MODEL:
-        raise ValueError(f"{MODEL} is not the graph of the plan's precision {precision!r}")
+    files, precision, graph = manifest["graphs"], manifest["plan"]["precision"], manifest["plan"]["graph"]
+    if precision not in PRECISIONS or base_of(graph) != PRECISIONS[precision][0] or files.get(graph) != MODEL:
+        raise ValueError(f"{MODEL} is not a graph of the plan's precision {precision!r}")
     for name, file in files.items():
-        if name not in GRAPHS or file not in manifest["files"]:
+        if base_of(name) not in GRAPHS or file not in manifest["files"]:
             raise ValueError(f"graphs.{name} is {file!r}")
         _inside(file)
     if len(set(files.values())) < len(files):

@@ -1,40 +1,57 @@
-"""Which precision the model runs in: the candidates, and the choice among them by measurement. Numpy only: it is made
-on the device that will run the model.
+"""What can be chosen: the candidates of one compilation, and the choice among them. Standard library only.
 
-The choice looks at the *calibrate* split only. The golden split, which decides the verdict, is seen once, afterwards.
+:mod:`edgefuse.search` chooses, by measurement on the device that will run the model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgefuse.backends import Runner, Settings
-from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
-from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
-from edgefuse.golden import read_golden
-from edgefuse.latency import measure
-from edgefuse.precision import FLOAT, PRECISIONS, possible_precisions
-from edgefuse.spec import Feed
-
-TIE = 0.03
-"""Latencies this close are one: interleaved A/A runs of one model differ by 1 to 2 % at p50. The more accurate wins."""
+from edgefuse.backends import Settings
+from edgefuse.errors import DeviceMismatchError
+from edgefuse.precision import FLOAT, base_of, possible_precisions
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run the whole model: an ONNX file, how it is executed, and the vendor's artifact of it."""
+    """One way to run the whole model: a graph ("int8", "int8-residuals" …) in an ONNX file, how it is executed, and
+    the folder of the vendor's artifact of it, which several candidates may share."""
 
     precision: str
+    graph: str
     onnx_path: Path
     artifact: Path
     settings: Settings
+    default_threads: bool = True
 
     @property
-    def graph(self) -> str:
-        return PRECISIONS[self.precision][0]
+    def name(self) -> str:
+        """Unique, for people: the precision, what sets its graph apart, and the threads where they are not the
+        device's: "int8+bf16 residuals, 1 thread"."""
+        variant = self.graph.removeprefix(base_of(self.graph)).replace("-", " ")
+        threads = self.settings.threads
+        count = "" if self.default_threads else f", {threads} thread{'' if threads == 1 else 's'}"
+        return f"{self.precision}{variant}{count}"
+
+    def with_threads(self, threads: int) -> Candidate:
+        return replace(self, settings=replace(self.settings, threads=threads), default_threads=False)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``name`` is the candidate's; ``candidates``: one row each with ``name``, ``precision``, ``graph``, ``threads``,
+    ``drop``, ``sqnr_db``, ``samples``, ``p50_ms``, ``p90_ms``, ``passes``, or with ``failed``, the reason; empty where
+    nothing was searched. ``ended_early``: the time budget, where it cut the search short."""
+
+    name: str
+    precision: str
+    graph: str
+    reason: str
+    candidates: tuple[dict[str, Any], ...] = ()
+    ended_early: str | None = None
 
 
 def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list[str]:
@@ -52,58 +69,7 @@ def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list
     return list(dict.fromkeys([FLOAT, asked]))
 
 
-@dataclass(frozen=True)
-class Choice:
-    """``candidates``: one row per precision with ``drop``, ``sqnr_db``, ``p50_ms``, ``p90_ms``, ``passes``, or with
-    ``failed``, the reason; empty where nothing was searched."""
-
-    precision: str
-    reason: str
-    candidates: tuple[dict[str, Any], ...]
-
-
-def choose(
-    candidates: Mapping[str, Runner], failed: Mapping[str, str], search: Path, judge: Judge, feeds: Sequence[Feed]
-) -> Choice:
-    """The fastest candidate whose drop on the search samples is within the limit; of equally fast ones the most
-    accurate. One that fails is recorded with its reason and the search goes on; float is always there."""
-    rows: dict[str, dict[str, Any]] = {}
-    broken, required = dict(failed), {FLOAT} if len(candidates) == 1 else set()
-    for name, runner in candidates.items():
-        with left_out(name, broken, required):
-            rows[name] = judge_candidate(name, runner, search, judge)
-    if not rows:
-        raise ToolchainError(
-            "no precision runs here: " + "; ".join(f"{name}: {reason}" for name, reason in broken.items())
-        )
-    latencies = measure({name: candidates[name] for name in rows}, feeds, budget_s=3.0, max_runs=400)
-    for name, row in rows.items():
-        row |= {"p50_ms": latencies[name].percentile(50), "p90_ms": latencies[name].percentile(90)}
-    best = _best(list(rows.values()))
-    others = [{"precision": name, "passes": False, "failed": reason} for name, reason in broken.items()]
-    return Choice(best["precision"], _reason(best, len(rows)), (*rows.values(), *others))
-
-
-def judge_candidate(name: str, runner: Runner, search: Path, judge: Judge) -> dict[str, Any]:
-    """One row of :class:`Choice` without its latencies."""
-    pair = (REFERENCE, name)
-    comparison = compare_stages(read_golden(search), {name: runner}, judge, [pair])[pair]
-    entry = judge_accuracy(comparison, pair, judge)
-    within = entry["candidate"] >= entry["limit"] if judge.metric is None else entry["drop"] <= entry["limit"]
-    passes = bool(within) and not comparison.nonfinite
-    return {"precision": name, "drop": entry["drop"], "sqnr_db": comparison.sqnr_db, "passes": passes}
-
-
-def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    passing = [row for row in rows if row["passes"] or row["precision"] == FLOAT] or rows
-    fastest_ms = min(float(row["p50_ms"]) for row in passing)
-    ties = [row for row in passing if row["p50_ms"] <= fastest_ms * (1 + TIE)]
-    return max(ties, key=lambda row: float(row["sqnr_db"]))
-
-
-def _reason(best: dict[str, Any], tried: int) -> str:
-    if not best["passes"] and best["precision"] != FLOAT:
-        return f"{best['precision']}: no precision is within the limit on the calibration samples"
-    if best["precision"] == FLOAT:
-        return "float: no other precision was both faster and within the limit on the calibration samples"
-    return f"{best['precision']}: the fastest of {tried} precisions within the limit on the calibration samples"
+def as_asked(candidates: Mapping[str, Candidate], precision: str) -> Choice:
+    """What was asked for is not chosen."""
+    chosen = candidates[precision]
+    return Choice(chosen.name, precision, chosen.graph, f"{precision}: as asked for")

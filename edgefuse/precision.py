@@ -19,6 +19,11 @@ PRECISIONS = {
 GRAPHS = tuple(dict.fromkeys(graph for graph, _ in PRECISIONS.values()))
 
 
+def base_of(graph: str) -> str:
+    """The graph that *graph* is a variant of: "int8" for "int8-residuals"."""
+    return graph.partition("-")[0]
+
+
 def possible_precisions(supported: Sequence[str]) -> list[str]:
     """The precisions that can be put together from what is *supported*, in the table's order."""
     return [name for name in PRECISIONS if set(name.split("+")) <= set(supported)]

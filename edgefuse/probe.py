@@ -9,9 +9,11 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from edgefuse.assembled import Assembled, part_spec
 from edgefuse.backends import Settings, load_backend
 from edgefuse.bundle import open_bundle
 from edgefuse.golden import read_golden
+from edgefuse.parts import Partition
 from edgefuse.runtime import open_runner
 from edgefuse.spec import ModelSpec
 
@@ -19,13 +21,47 @@ SAMPLES = 2
 
 
 def compile_artifact(
-    backend: str, onnx_path: str, out: str, golden: str, spec: dict[str, Any], settings: dict[str, Any]
+    backend: str, onnx_path: str, out: str, golden: str, spec: dict[str, Any], settings: list[dict[str, Any]]
 ) -> int:
-    """Compile, open the result as a robot would, and run a few samples; returns how many."""
-    vendor, model, how = load_backend(backend), ModelSpec.from_json(spec), Settings(**settings)
-    vendor.compile(Path(onnx_path), Path(out), model, how)
-    runner = vendor.open(Path(out), model, how)
-    return sum(1 for sample in itertools.islice(read_golden(Path(golden)), SAMPLES) if runner(sample.feed))
+    """Compile unless it is there already, open the result as a robot would with each of *settings*, and run a few
+    samples; returns how many."""
+    vendor, model, ways = load_backend(backend), ModelSpec.from_json(spec), [Settings(**item) for item in settings]
+    if not any(Path(out).iterdir()):
+        vendor.compile(Path(onnx_path), Path(out), model, ways[0])
+    runs = 0
+    for how in ways:
+        runner = vendor.open(Path(out), model, how)
+        samples = itertools.islice(read_golden(Path(golden)), SAMPLES)
+        runs += sum(1 for sample in samples if runner(sample.feed))
+        runner.close()
+    return runs
+
+
+def compile_parts(
+    backend: str,
+    onnx_paths: dict[str, str],
+    out: str,
+    golden: str,
+    spec: dict[str, Any],
+    partition: dict[str, Any],
+    settings: list[dict[str, Any]],
+) -> int:
+    """Compile every part into a folder of its own below *out* ("0", "1" …, in the partition's order), and run all of
+    them one after another on a few samples with each of *settings*; returns how many."""
+    vendor, model, cut = load_backend(backend), ModelSpec.from_json(spec), Partition.from_json(partition)
+    folders = {part.name: Path(out) / str(index) for index, part in enumerate(cut.parts)}
+    specs = {part.name: part_spec(part, cut, model) for part in cut.parts}
+    for name, folder in folders.items():
+        folder.mkdir()
+        vendor.compile(Path(onnx_paths[name]), folder, specs[name], Settings(**settings[0]))
+    runs = 0
+    for how in settings:
+        runners = {name: vendor.open(folders[name], specs[name], Settings(**how)) for name in folders}
+        whole = Assembled(cut, runners, model)
+        samples = itertools.islice(read_golden(Path(golden)), SAMPLES)
+        runs += sum(1 for sample in samples if whole(sample.feed))
+        whole.close()
+    return runs
 
 
 def run_bundle_once(path: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,17 @@ class Step:
     def note(self, text: str) -> None:
         """Something worth a few words behind the step's line."""
         self.notes.append(text)
+
+
+@dataclass
+class Bar:
+    """The progress of a step of *total* parts; ``advance`` redraws it where there is a terminal."""
+
+    step: Step
+    redraw: Callable[[], None]
+
+    def advance(self) -> None:
+        self.redraw()
 
 
 @dataclass
@@ -44,6 +55,29 @@ class Steps:
         step.seconds = time.perf_counter() - start
         self.done.append(step)
         self._print(step)
+
+    @contextmanager
+    def bar(self, name: str, total: int) -> Iterator[Bar]:
+        """A step whose *total* parts are told as they are done, with an estimate of what is left."""
+        step, start = Step(name), time.perf_counter()
+        with self._progress(name, total) as advance:
+            yield Bar(step, advance)
+        step.seconds = time.perf_counter() - start
+        self.done.append(step)
+        self._print(step)
+
+    @contextmanager
+    def _progress(self, name: str, total: int) -> Iterator[Callable[[], None]]:
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("  {task.description:<24}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(name, total=total)
+            yield lambda: progress.advance(task)
 
     @contextmanager
     def _spinner(self, name: str) -> Iterator[None]:

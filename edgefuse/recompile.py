@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from edgefuse.backends import Runner
 from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
-from edgefuse.candidates import Builder, first_feeds, kernel_counts, reach, store_artifact
+from edgefuse.candidates import Builder, kernel_counts, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.device import Device, is_this_machine, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
@@ -27,12 +28,13 @@ from edgefuse.golden import check_golden, check_outputs
 from edgefuse.json_shape import check_form
 from edgefuse.machine import environment
 from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH
-from edgefuse.plan import Candidate, Choice, choose, wanted_precisions
-from edgefuse.precision import FLOAT, PRECISIONS
+from edgefuse.plan import Candidate, as_asked, wanted_precisions
+from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
 from edgefuse.recheck import stored_judge
 from edgefuse.recipe import Limit
 from edgefuse.report import overall_verdict, plan_json, size_of
+from edgefuse.search import Search
 
 Render = Callable[[Path, dict[str, Any]], None]
 
@@ -47,6 +49,7 @@ class Rerun:
     precision: str = "auto"
     max_drop: Limit | None = None
     p90_ms: float | None = None
+    budget_s: float = math.inf
     metrics_folder: Path | None = None
     render: Render | None = None
 
@@ -94,13 +97,14 @@ def _precisions(bundle: Bundle, asked: str, supported: list[str], device: Device
     if asked == "auto" and not (bundle.path / SEARCH).exists():
         asked = bundle.manifest["plan"]["precision"]
     wanted = wanted_precisions(asked, supported, device.name)
-    if asked != "auto" and PRECISIONS[asked][0] not in bundle.graphs:
+    if asked != "auto" and PRECISIONS[asked][0] not in {base_of(name) for name in bundle.graphs}:
         raise UsageError(
             f"the bundle holds no graph for {asked}; it has {', '.join(bundle.graphs)}",
             where="--precision",
             hint="Compile the model file again for that precision.",
         )
-    found = [name for name in wanted if PRECISIONS[name][0] in bundle.graphs]
+    bases = {base_of(name) for name in bundle.graphs}
+    found = [name for name in wanted if PRECISIONS[name][0] in bases]
     if not found:
         raise DeviceMismatchError(
             f"holds {', '.join(bundle.graphs)}; {device.name} runs {', '.join(wanted)}",
@@ -139,17 +143,21 @@ def _compile_into(
     if not candidates:
         raise ToolchainError("no precision compiles here: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
     if searched:
-        with steps.step("Choosing the precision") as step, builder.opened(candidates, failed) as runners:
-            choice = choose(runners, failed, folder / SEARCH, judge, first_feeds(folder / SEARCH))
+        search = Search(builder, folder / SEARCH, judge, asked.budget_s)
+        search.add(candidates, failed)
+        search.try_threads()
+        with steps.step("Choosing the plan") as step:
+            choice = search.choose()
             step.note(choice.reason)
+        candidates = search.candidates
     else:
-        choice = Choice(precisions[-1], f"{precisions[-1]}: as asked for", ())
-    chosen = candidates[choice.precision]
+        choice = as_asked(candidates, precisions[-1])
+    chosen = candidates[choice.name]
     with steps.step("Checking accuracy"), _stages(builder, folder / EMULATED, chosen) as stages:
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, golden, judge)
     with steps.step("Measuring latency"):
-        latency = builder.measure(chosen, None if FLOAT in failed else candidates.get(FLOAT), limit_ms)
+        latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
     kernels = kernel_counts(chosen.artifact)
     artifact = store_artifact(folder, chosen, device, here)
     shutil.rmtree(work)

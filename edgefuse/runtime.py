@@ -16,7 +16,8 @@ from types import TracebackType
 
 import numpy as np
 
-from edgefuse.backends import Runner, load_backend
+from edgefuse.assembled import Assembled, part_spec
+from edgefuse.backends import Runner, Settings, load_backend
 from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.errors import DeviceMismatchError, FeedError
 from edgefuse.spec import Array, Feed, ModelSpec, check_feed
@@ -57,7 +58,20 @@ def open_runner(bundle: Bundle) -> Runner:
                 where=str(bundle.shown),
                 hint=f"{install} it again on this machine: {_compile_here(bundle)}",
             )
+    if made["calls"] == "parts":
+        return open_parts(bundle)
     return backend.open(bundle.artifact, bundle.spec, bundle.settings)
+
+
+def open_parts(bundle: Bundle) -> Assembled:
+    """The bundle's parts, put together; only where its artifact has some."""
+    made, partition = bundle.manifest["artifact"], bundle.partition
+    assert partition is not None  # the manifest was checked
+    backend, runners = load_backend(str(made["backend"])), {}
+    for item in made["parts"]:
+        spec = part_spec(partition[item["name"]], partition, bundle.spec)
+        runners[item["name"]] = backend.open(bundle.path / item["path"], spec, Settings(**item["settings"]))
+    return Assembled(partition, runners, bundle.spec, made["lanes"])
 
 
 def _compile_here(bundle: Bundle) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgefuse.check import REFERENCE, check_labels, compare_stages, judge_accuracy, judge_parity, make_judge
+from edgefuse.check import (
+    REFERENCE,
+    check_labels,
+    compare_stages,
+    judge_accuracy,
+    judge_parity,
+    likely_passes,
+    make_judge,
+)
 from edgefuse.errors import CalibrationError, ModelError, RecipeError
 from edgefuse.golden import GoldenSample
 from edgefuse.metrics import METRICS, load_metric
@@ -108,6 +116,38 @@ def test_fidelity_of_fewer_than_16_samples_proves_nothing_but_can_disprove():
     _, bad = compare(golden(5), lambda i, y: -y, "sqnr")
     assert bad["verdict"] == "fail"
     assert compare(golden(16), lambda i, y: y, "sqnr")[1]["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("noise_db", "verdict"), [(-40, "pass"), (-30.2, "inconclusive"), (-29.8, "inconclusive"), (-20, "fail")]
+)
+def test_sqnr_close_to_the_floor_is_in_doubt(noise_db, verdict):
+    noise = 10 ** (noise_db / 20) * np.random.default_rng(1).normal(size=(60, 1, 4)).astype(np.float32)
+    comparison, entry = compare(golden(60), lambda i, y: y + noise[i], "sqnr")
+    low, high = entry["ci95"]
+    assert entry["verdict"] == verdict and low < entry["candidate"] < high
+    assert (entry["more_samples"] is not None) == (verdict == "inconclusive")
+    expected = likely_passes(comparison, PAIR, make_judge(Accuracy("sqnr"), None, ("y",)))
+    assert expected or verdict != "pass"
+    assert not expected or verdict != "fail"
+
+
+def test_a_search_shuns_a_plan_whose_answers_turn_to_nan():
+    samples = golden()
+    judge = make_judge(Accuracy(metric="top1", label="label"), METRICS["top1"], ("y",))
+    assert likely_passes(compare(samples, lambda i, y: y)[0], PAIR, judge)
+    assert not likely_passes(compare(samples, with_nan)[0], PAIR, judge)
+    assert not likely_passes(compare(samples, lambda i, y: -y)[0], PAIR, judge)
+
+
+def test_a_custom_metric_of_zeros_and_ones_is_judged_as_such(tmp_path):
+    """A bootstrap of 300 equal samples has no width, and would pass any limit."""
+    (tmp_path / "m.py").write_text("def hit(output, label): return 1.0\nhit.higher_is_better = True\n")
+    judge = make_judge(Accuracy(metric="m.py:hit", label="label"), load_metric("m.py:hit", tmp_path), ("y",))
+    samples = golden(300)
+    runner = {"candidate": lambda feed: samples[int(feed["x"][0, 0])].reference}
+    entry = judge_accuracy(compare_stages(samples, runner, judge, [PAIR])[PAIR], PAIR, judge)
+    assert entry["method"].startswith("Tango") and entry["verdict"] == "inconclusive"
 
 
 def test_a_custom_error_that_grows_is_a_drop(tmp_path):

@@ -49,3 +49,16 @@ def test_a_value_that_turned_nonfinite_is_counted_and_is_the_worst(wrong):
 def test_a_changed_shape_is_refused_and_not_broadcast():
     with pytest.raises(ModelError, match="shape"):
         filled([np.zeros((1, 4))], [np.zeros((1, 1, 4))])
+
+
+def test_centred_energies_add_up_and_each_has_the_variance_as_its_expectation():
+    references = np.random.default_rng(0).normal(5, 1, (2000, 50))
+    fidelity = filled(references, references)
+    exact = ((references.astype(np.float32) - references.astype(np.float32).mean(axis=0)) ** 2).sum()
+    assert sum(fidelity.centered) == pytest.approx(exact, rel=1e-5)
+    assert np.mean(fidelity.centered[1:20]) == pytest.approx(50, rel=0.15)  # 19 draws of χ² with 50 degrees
+
+
+def test_an_output_whose_shape_changes_has_no_mean_to_subtract():
+    fidelity = filled([np.ones(3), np.ones(4)], [np.ones(3), np.zeros(4)])
+    assert fidelity.sqnr_centered_db is None and fidelity.sqnr_db == pytest.approx(10 * np.log10(7 / 4))

@@ -1,58 +1,12 @@
-"""The gate's statistics against independent oracles (scipy) and against known truth (simulation)."""
+"""The gate's verdicts. The intervals are tested beside their sources, the error rates in test_gate_simulation.py."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import optimize, stats
 
-from edgefuse.noninferiority import (
-    Z95,
-    _tango_score,
-    bootstrap_interval,
-    compare_scores,
-    mcnemar_exact,
-    tango_interval,
-)
+from edgefuse.noninferiority import MIN_SAMPLES, compare_scores, headroom
 from edgefuse.verdict import Verdict
-
-
-def score_by_likelihood(worse: int, better: int, samples: int, delta: float) -> float:
-    """Tango's statistic with the nuisance proportion found by numeric maximum likelihood instead of his formula."""
-    same = samples - worse - better
-
-    def minus_log_likelihood(p_better: float) -> float:
-        p_worse = p_better + delta
-        rest = 1 - p_better - p_worse
-        if min(p_better, p_worse, rest) <= 0:
-            return math.inf
-        return -(worse * math.log(p_worse) + better * math.log(p_better) + same * math.log(rest))
-
-    low, high = max(0.0, -delta) + 1e-12, (1 - delta) / 2 - 1e-12
-    found = optimize.minimize_scalar(
-        minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
-    ).x
-    variance = samples * (2 * found + delta * (1 - delta))
-    return (worse - better - samples * delta) / math.sqrt(variance)
-
-
-@pytest.mark.parametrize("counts", [(7, 3, 100), (1, 1, 40), (12, 2, 500), (30, 44, 1000)])
-@pytest.mark.parametrize("delta", [-0.05, 0.01, 0.08])
-def test_tango_score_equals_numeric_maximum_likelihood(counts, delta):
-    assert _tango_score(*counts, delta) == pytest.approx(score_by_likelihood(*counts, delta), abs=2e-4)
-
-
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(60, 3000))
-@settings(max_examples=100, deadline=None)
-def test_tango_interval_holds_the_estimate_and_ends_where_the_score_is_1_96(worse, better, samples):
-    low, high = tango_interval(worse, better, samples)
-    assert low <= (worse - better) / samples <= high
-    assert abs(_tango_score(worse, better, samples, high)) == pytest.approx(Z95, abs=1e-3)
-    assert abs(_tango_score(worse, better, samples, low)) == pytest.approx(Z95, abs=1e-3)
 
 
 def test_no_change_in_20_samples_does_not_pass_a_1_percent_limit():
@@ -82,22 +36,6 @@ def test_a_rising_error_is_a_drop_when_less_is_better():
     assert found.verdict is Verdict.FAIL and found.drop == pytest.approx(0.2, rel=0.05)
 
 
-@given(st.integers(0, 200), st.integers(0, 200))
-def test_mcnemar_equals_scipys_binomial_test(worse, better):
-    expected = stats.binomtest(worse, worse + better).pvalue if worse + better else 1.0
-    assert mcnemar_exact(worse, better) == pytest.approx(expected, rel=1e-9)
-
-
-def test_bootstrap_agrees_with_scipys():
-    data = np.random.default_rng(3).gamma(2.0, 1.0, 300)
-    ours = bootstrap_interval((data, np.ones_like(data)))
-    scipys = stats.bootstrap(
-        (data,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(1)
-    ).confidence_interval
-    # Two Monte Carlo runs of 9,999 resamples: their ends differ by about 1 % of the interval's width.
-    assert ours == pytest.approx((scipys.low, scipys.high), abs=0.03 * (scipys.high - scipys.low))
-
-
 def test_groups_widen_the_interval_of_correlated_samples():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 25)
@@ -105,7 +43,7 @@ def test_groups_widen_the_interval_of_correlated_samples():
     alone = compare_scores(loss, np.zeros(1000), 1.0, higher_is_better=True, binary=False)
     grouped = compare_scores(loss, np.zeros(1000), 1.0, higher_is_better=True, binary=False, groups=groups)
     width = [found.ci95[1] - found.ci95[0] for found in (alone, grouped)]
-    assert width[1] == pytest.approx(5 * width[0], rel=0.2)  # √25 samples a group
+    assert 5 < width[1] / width[0] < 8  # √25 samples a group, and what few groups cost
 
 
 def test_three_recordings_are_never_enough():
@@ -115,13 +53,65 @@ def test_three_recordings_are_never_enough():
     assert found.verdict is Verdict.INCONCLUSIVE
 
 
-def test_false_passes_stay_below_5_percent():
-    """The true drop is exactly the limit: every pass is false. 2,000 simulated evaluations of 800 samples."""
-    rng = np.random.default_rng(7)
-    limit, rounds, samples = 0.01, 2000, 800
-    worse = rng.binomial(samples, 0.015, rounds)
-    better = rng.binomial(samples, 0.005, rounds)
-    passes = sum(tango_interval(int(w), int(b), samples)[1] <= limit for w, b in zip(worse, better))
-    # Nominal 2.5 %; three standard errors of the simulation are 1 %.
-    assert passes / rounds <= 0.04
-    assert passes > 0, "a gate that never passes proves nothing"
+def test_an_unbounded_error_needs_enough_samples_to_see_a_rare_fault():
+    error = np.random.default_rng(0).uniform(0.9, 1.1, MIN_SAMPLES)
+    few = compare_scores(error[:100], error[:100], 0.05, higher_is_better=False, binary=False)
+    assert few.verdict is Verdict.INCONCLUSIVE and few.more_samples == MIN_SAMPLES - 100
+    assert compare_scores(error, error, 0.05, higher_is_better=False, binary=False).verdict is Verdict.PASS
+
+
+def test_a_clear_loss_fails_on_samples_too_few_to_pass():
+    error = np.random.default_rng(0).uniform(0.9, 1.1, 40)
+    assert compare_scores(error, 2 * error, 0.05, higher_is_better=False, binary=False).verdict is Verdict.FAIL
+
+
+def test_few_recordings_ask_for_as_many_more_as_are_missing():
+    error = np.random.default_rng(0).uniform(0.9, 1.1, 1000)
+    found = compare_scores(
+        error, error, 0.05, higher_is_better=False, binary=False, groups=np.repeat(np.arange(4), 250)
+    )
+    assert found.verdict is Verdict.INCONCLUSIVE and found.more_samples == 1000  # four recordings of 250
+
+
+def test_a_relative_limit_brings_its_own_uncertainty():
+    """Errors that grow by exactly the permitted share sit on the limit whatever their mean; the interval says so."""
+    error = np.random.default_rng(0).lognormal(0, 1, 500)
+    arguments = {"higher_is_better": False, "binary": False}
+    grown = compare_scores(error, 1.1 * error, 0.1, relative=True, **arguments)
+    assert grown.limit == pytest.approx(0.1 * error.mean())
+    assert grown.ci95 == pytest.approx((grown.limit, grown.limit)), "no doubt: each sample is at the limit"
+    absolute = compare_scores(error, 1.1 * error, 0.1 * error.mean(), **arguments)
+    assert absolute.ci95[1] - absolute.ci95[0] > 0.01
+
+
+def test_shares_of_right_answers_have_width_when_nothing_changes():
+    shares = np.random.default_rng(0).choice([0.5, 1.0], 100)
+    found = compare_scores(shares, shares, 0.01, higher_is_better=True, binary=True)
+    assert found.verdict is Verdict.INCONCLUSIVE and found.ci95[1] == pytest.approx(0.037, abs=0.004)
+    half = compare_scores(shares, shares / 2, 0.01, higher_is_better=True, binary=True)
+    assert half.verdict is Verdict.FAIL and half.mcnemar_p is None
+
+
+def test_no_change_in_40_recordings_does_not_pass_a_1_percent_limit():
+    ones = np.ones(2000)
+    groups = np.repeat(np.arange(40), 50)
+    found = compare_scores(ones, ones, 0.01, higher_is_better=True, binary=True, groups=groups)
+    assert found.verdict is Verdict.INCONCLUSIVE and found.more_samples > 50 * 300
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("samples", [1, 2, 3, 9])
+def test_an_interval_of_hardly_any_samples_is_finite(samples, binary, grouped):
+    scores = np.arange(samples) % 2.0
+    groups = np.zeros(samples, np.int64) if grouped else None
+    found = compare_scores(scores, 1 - scores, 0.1, higher_is_better=True, binary=binary, groups=groups)
+    assert np.isfinite(found.ci95).all() and found.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_search_takes_a_plan_without_loss_and_shuns_one_at_the_limit():
+    right = np.ones(256)
+    lost = {count: np.r_[np.zeros(count), np.ones(256 - count)] for count in (0, 1, 2)}
+    room = {count: headroom(right, scores, 0.01, higher_is_better=True) for count, scores in lost.items()}
+    assert room[0] == 0.01 and 0 < room[1] < 0.001 and room[2] < 0
+    assert headroom(right, lost[2], 0.01, higher_is_better=True, groups=np.arange(256) // 64) < room[1]

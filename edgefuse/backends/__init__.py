@@ -35,16 +35,21 @@ class Runner(Protocol):
 @dataclass(frozen=True)
 class Settings:
     """How a graph is executed. ``inference_precision`` is what float operations may run in: "f32", "bf16" (CPU) or
-    "tf32" (GPU). ``threads`` is the CPU's; ``cuda_graph`` and ``workspace_mib`` (for the builder's tactics) the GPU's.
+    "tf32" (GPU). ``threads`` is the CPU's, each tied to a core where ``pinned``; ``cuda_graph`` and ``workspace_mib`` (for
+    the builder's tactics) are the GPU's.
     """
 
     threads: int = 1
     inference_precision: str = "f32"
+    pinned: bool = True
     cuda_graph: bool = True
     workspace_mib: int = 1024
 
 
 class Backend(Protocol):
+    ONE_ARTIFACT: bool
+    """Whether one artifact of a graph serves all :class:`Settings`."""
+
     def version(self) -> str:
         """The vendor library's release, such as "2026.4.1". Raises ``MissingToolError``."""
 

@@ -38,6 +38,9 @@ LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 
+ONE_ARTIFACT = True
+"""It holds the graph; how it is executed is settled when it is opened."""
+
 
 def version() -> str:
     return str(ort.__version__)

@@ -26,6 +26,9 @@ except ImportError as error:
         "OpenVINO is not installed", hint="Install it with: pip install 'edgefuse[openvino]'"
     ) from error
 
+ONE_ARTIFACT = True
+"""It holds the graph; how it is executed is settled when it is opened."""
+
 
 def version() -> str:
     """The release, such as "2026.4.1"."""
@@ -112,6 +115,8 @@ def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
         "INFERENCE_NUM_THREADS": settings.threads,
         "INFERENCE_PRECISION_HINT": settings.inference_precision,
     }
+    if not settings.pinned:
+        config["ENABLE_CPU_PINNING"] = False
     with _translated("compiling for the CPU"):
         model = _core().read_model(artifact / "model.xml")
         compiled = _core().compile_model(model, "CPU", config)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,27 @@ from edgefuse.backends import Runner
 from edgefuse.backends.onnxruntime import open_graph
 from edgefuse.bundle_writer import new_bundle
 from edgefuse.calibration import open_calibration
-from edgefuse.candidates import Builder, Reach, first_feeds, kernel_counts, reach, refuse_elsewhere, store_artifact
+from edgefuse.candidates import Builder, Reach, kernel_counts, reach, refuse_elsewhere, store_artifact
 from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
 from edgefuse.compile.graphs import Graph, Graphs
+from edgefuse.compile.parts import Parts, find_parts
+from edgefuse.compile.planner import Planner
 from edgefuse.compile.portable import finish_portable
 from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.export import load_source
-from edgefuse.gates import COMPILED, ONNX, QUANTIZED, arrows_between, describe_gates, run_gates
+from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
+from edgefuse.machine import usable_cores
 from edgefuse.manifest import GOLDEN, MODEL
 from edgefuse.metrics import SQNR, load_metric
-from edgefuse.plan import Candidate, Choice, choose, wanted_precisions
+from edgefuse.plan import Candidate, Choice, as_asked, wanted_precisions
 from edgefuse.precision import FLOAT, GRAPHS, PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe, check_output_names
+from edgefuse.report import Planned
+from edgefuse.search import Search
 from edgefuse.spec import ModelSpec
+from edgefuse.split_plan import SplitPlan, open_split, store_parts
 
 __all__ = ["Request", "compile_model"]
 
@@ -54,6 +61,9 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
     supported = here.found["precisions"] if here.found else device.precisions
     precisions = wanted_precisions(asked, supported, device.name)
     prepared = _prepare(folder, work, request, steps)
+    with steps.step("Finding the branches") as step:
+        parts = find_parts(prepared.graphs.float_onnx, prepared.source.spec, {})
+        step.note(parts.text)
     required = {FLOAT} if asked == "auto" else set(precisions)
     wanted = {PRECISIONS[name][0] for name in precisions}
     graphs, failed = prepared.graphs.make(
@@ -62,8 +72,27 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
     if here.found is None:
         return finish_portable(folder, request, prepared, graphs, failed, here.why, steps)
     builder = Builder(work, prepared.golden, prepared.source.spec, device)
-    candidates, broken = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
-    return _finish_here(folder, request, prepared, builder, graphs, candidates, failed | broken, here.found, steps)
+    if asked == "auto":
+        search = _search(builder, prepared, failed, request)
+        planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
+        choice = planner.plan()
+        graphs, candidates, split = planner.made, search.candidates, planner.split(choice)
+        planned = planner.planned(choice, split)
+    else:
+        candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
+        choice, split, planned = as_asked(candidates, asked), None, Planned()
+    made = Made(builder, parts, graphs, candidates[choice.name], candidates.get(FLOAT), choice, split, planned)
+    return _finish_here(folder, request, prepared, made, here.found, steps)
+
+
+def _search(builder: Builder, prepared: Prepared, failed: dict[str, str], request: Request) -> Search:
+    """The search sees the calibrate split only; the golden split is for the verdict."""
+    samples = builder.work / "search.npz"
+    float_onnx = open_graph(
+        prepared.graphs.float_onnx, prepared.source.spec, usable_cores()
+    )  # three times torch's speed
+    write_golden(samples, prepared.samples.calibrate, float_onnx)
+    return Search(builder, samples, prepared.judge, request.budget_s, failed=failed)
 
 
 def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepared:
@@ -92,71 +121,81 @@ def _judge(recipe: Recipe, spec: ModelSpec) -> Judge:
     return make_judge(recipe.accuracy, None if name == SQNR else load_metric(name, recipe.folder), spec.outputs)
 
 
+@dataclass(frozen=True)
+class Made:
+    """What was built and chosen; ``split`` is None where running part by part was not tried."""
+
+    builder: Builder
+    parts: Parts
+    graphs: Mapping[str, Graph]
+    chosen: Candidate
+    baseline: Candidate | None
+    choice: Choice
+    split: SplitPlan | None
+    planned: Planned
+
+    @property
+    def partition(self) -> dict[str, Any]:
+        """The manifest's: of the very graph whose parts are shipped, or else of the float one."""
+        kept = self.split is not None and self.split.kept
+        return (self.split.parts.partition if kept and self.split else self.parts.partition).to_json()
+
+    @property
+    def open_parts(self) -> Callable[[], Runner] | None:
+        """What a call runs where that is not the whole graph."""
+        split = self.split
+        return None if split is None or split.calls == "whole" else lambda: open_split(self.builder, split)
+
+
 def _finish_here(
-    folder: Path,
-    request: Request,
-    prepared: Prepared,
-    builder: Builder,
-    graphs: Mapping[str, Graph],
-    candidates: dict[str, Candidate],
-    failed: dict[str, str],
-    here: dict[str, Any],
-    steps: Steps,
+    folder: Path, request: Request, prepared: Prepared, made: Made, here: dict[str, Any], steps: Steps
 ) -> dict[str, Any]:
-    """Choose by measurement, run the gates, measure, write: the device is this machine."""
-    judge = prepared.judge
-    with steps.step("Choosing the precision") as step:
-        choice = _choose(builder, candidates, failed, request.precision, prepared)
-        step.note(choice.reason)
-    chosen = candidates[choice.precision]
-    with steps.step("Checking accuracy") as step, _stages(builder, graphs, chosen) as stages:
+    """Run the gates, measure, write: the device is this machine."""
+    judge, chosen, builder = prepared.judge, made.chosen, made.builder
+    with steps.step("Checking accuracy") as step, _stages(made) as stages:
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, prepared.golden, judge)
         step.note(f"{len(prepared.samples.golden)} held-out samples")
     with steps.step("Measuring latency"):
-        baseline = None if FLOAT in failed else candidates[FLOAT]
-        latency = builder.measure(chosen, baseline, request.recipe.latency.p90_ms)
+        latency = builder.measure(chosen, made.baseline, request.recipe.latency.p90_ms, made.open_parts)
 
     kernels = kernel_counts(chosen.artifact)
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
     artifact = store_artifact(folder, chosen, request.device, here)
+    if made.split is not None and made.split.kept:
+        artifact = store_parts(folder, artifact, made.split)
     shutil.rmtree(prepared.graphs.work)
-    whole = (REFERENCE, COMPILED)
+    whole = (REFERENCE, PARTS if artifact["calls"] == "parts" else COMPILED)
     found = findings(
         request,
         prepared,
         steps,
         backend_version=here["version"],
-        choice=choice,
+        choice=made.choice,
         threads=chosen.settings.threads,
         kernels=kernels,
-        gates=describe_gates(comparisons, arrows, choice.precision, judge),
+        gates=describe_gates(comparisons, arrows, made.choice.precision, judge),
         accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": False},
         fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],
         latency=latency,
-        graphs=[{**graphs[chosen.graph].facts, "file": MODEL}],
+        graphs=[{**made.graphs[chosen.graph].facts, "file": MODEL}],
         finish=None,
+        planned=made.planned,
     )
-    return write_bundle(folder, request, found, {chosen.graph: MODEL}, artifact, steps)
-
-
-def _choose(
-    builder: Builder, candidates: dict[str, Candidate], failed: dict[str, str], asked: str, prepared: Prepared
-) -> Choice:
-    """The search sees the calibrate split only; the golden split is for the verdict."""
-    if asked != "auto":
-        return Choice(asked, f"{asked}: as asked for", ())
-    search = builder.work / "search.npz"
-    write_golden(search, prepared.samples.calibrate, prepared.source.runner)
-    with builder.opened(candidates, failed) as runners:
-        return choose(runners, failed, search, prepared.judge, first_feeds(search))
+    return write_bundle(folder, request, found, {chosen.graph: MODEL}, artifact, made.partition, steps)
 
 
 @contextlib.contextmanager
-def _stages(builder: Builder, graphs: Mapping[str, Graph], chosen: Candidate) -> Iterator[dict[str, Runner]]:
-    """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model."""
-    stages = {ONNX: open_graph(graphs[FLOAT].path, builder.spec)}
+def _stages(made: Made) -> Iterator[dict[str, Runner]]:
+    """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model, and
+    where they are shipped its parts."""
+    builder, chosen = made.builder, made.chosen
+    stages = {ONNX: open_graph(made.graphs[FLOAT].path, builder.spec)}
     if chosen.graph != FLOAT:
-        stages[QUANTIZED] = open_graph(graphs[chosen.graph].emulation, builder.spec, emulate=True)
-    with builder.opened({COMPILED: chosen}) as opened:
-        yield {**stages, **opened}
+        stages[QUANTIZED] = open_graph(made.graphs[chosen.graph].emulation, builder.spec, emulate=True)
+    with contextlib.ExitStack() as stack:
+        stages |= stack.enter_context(builder.opened({COMPILED: chosen}))
+        if made.split is not None and made.split.kept:
+            stages[PARTS] = open_split(builder, made.split)
+            stack.callback(stages[PARTS].close)
+        yield stages

@@ -22,9 +22,10 @@ from edgefuse.gates import arrows_between, describe_gates, pending_compile, reco
 from edgefuse.golden import write_golden, write_outputs
 from edgefuse.manifest import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.metrics import METRICS, SQNR
-from edgefuse.plan import Choice, judge_candidate
-from edgefuse.precision import FLOAT, PRECISIONS
+from edgefuse.plan import Choice
+from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
+from edgefuse.search import judge_runner
 from edgefuse.trtexec import trtexec_command, weakly_typed
 from edgefuse.verdict import Verdict
 
@@ -52,7 +53,10 @@ def finish_portable(
             write_golden(search, prepared.samples.calibrate, prepared.source.runner)
             rows = [
                 {
-                    **judge_candidate(name, runners[name], search, judge),
+                    **judge_runner(name, runners[name], search, judge),
+                    "name": name,
+                    "precision": base_of(name),
+                    "graph": name,
                     "p50_ms": None,
                     "p90_ms": None,
                     "emulated": True,
@@ -64,7 +68,7 @@ def finish_portable(
         with steps.step("Recording answers"):
             write_outputs(folder / EMULATED, golden, runners)
     with steps.step("Checking accuracy") as step:
-        graph = PRECISIONS[choice.precision][0]
+        graph = choice.graph
         stages = recorded_stages(folder / EMULATED, graph)
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, golden, judge)
@@ -94,18 +98,22 @@ def finish_portable(
         finish=finish,
         estimate=guess,
     )
-    return write_bundle(folder, request, found, files, None, steps)
+    return write_bundle(folder, request, found, files, None, None, steps)
 
 
 def _choose(asked: str, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> Choice:
     """The first of ``PREFERRED`` that keeps the limit on the calibration samples; what was asked for is not chosen."""
-    others = [{"precision": name, "passes": False, "failed": reason} for name, reason in failed.items()]
+    others = [
+        {"name": name, "precision": base_of(name), "graph": name, "passes": False, "failed": reason}
+        for name, reason in failed.items()
+    ]
     if asked != "auto":
-        return Choice(asked, f"{asked}: as asked for; not measured yet", (*rows, *others))
-    by_name = {row["precision"]: row for row in rows}
+        reason = f"{asked}: as asked for; not measured yet"
+        return Choice(asked, asked, PRECISIONS[asked][0], reason, (*rows, *others))
+    by_name = {row["name"]: row for row in rows}
     best = next((name for name in PREFERRED if name in by_name and by_name[name]["passes"]), FLOAT)
     reason = f"{best} first: emulated, it keeps the limit on the calibration samples; the device measures all"
-    return Choice(best, reason, (*rows, *others))
+    return Choice(best, base_of(best), best, reason, (*rows, *others))
 
 
 def _store(folder: Path, graphs: Mapping[str, Graph], chosen: str) -> dict[str, str]:

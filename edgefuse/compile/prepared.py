@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Request:
     precision: str = "auto"
     trust: bool = False
     require_device: bool = False
+    budget_s: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def write_bundle(
     found: Findings,
     files: Mapping[str, str],
     artifact: dict[str, Any] | None,
+    partition: dict[str, Any] | None,
     steps: Steps,
 ) -> dict[str, Any]:
     """Report and manifest into *folder*, whose other files are in place; *files* is graph name to its file there."""
@@ -80,6 +83,7 @@ def write_bundle(
         "target": request.device.target_json(),
         "plan": report["plan"],
         "graphs": dict(files),
+        "partition": partition,
         "artifact": artifact,
         "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
         "verdict": report["verdict"],

@@ -12,6 +12,7 @@ from onnx_ir.passes import common as passes
 
 from edgefuse.backends.onnxruntime import open_session
 from edgefuse.errors import ModelError
+from edgefuse.export.batchnorm import fold_batchnorm
 from edgefuse.export.blame import one_sentence
 from edgefuse.export.fold import fold_constants
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
@@ -29,6 +30,7 @@ def finish(model: ir.Model, spec: ModelSpec, path: Path) -> None:
     passes.OutputFixPass()(model)  # one value under two output names, or an input that is an output
     rename(model.graph, spec)
     fold_constants(model)
+    fold_batchnorm(model)
     _check(model.graph, spec, str(path))
     write(model, path)
 

@@ -15,7 +15,14 @@ import onnx
 from edgefuse.errors import ModelError
 from edgefuse.quantize.graph import Graph
 from edgefuse.quantize.observe import observe_ranges
-from edgefuse.quantize.placement import add_inputs, eligible, for_tensor_cores, place, share_concat_scales
+from edgefuse.quantize.placement import (
+    Weighted,
+    add_inputs,
+    eligible,
+    for_tensor_cores,
+    place,
+    share_concat_scales,
+)
 from edgefuse.quantize.rewrite import insert_qdq
 from edgefuse.quantize.schemes import SCHEMES
 from edgefuse.spec import Feed
@@ -34,24 +41,64 @@ class Quantized:
         return len(self.nodes)
 
 
+@dataclass(frozen=True)
+class Treatment:
+    """How far INT8 goes: the nodes named in ``floats`` stay float although they could be INT8; ``residuals``: what a
+    residual sum adds is INT8 as well; ``depthwise``: depthwise convolutions are INT8."""
+
+    floats: frozenset[str] = frozenset()
+    residuals: bool = False
+    depthwise: bool = False
+
+
+class Quantizer:
+    """The INT8 versions of one ONNX file for *backend*. The statistics are taken once, in one pass over *samples*, and
+    serve every version; the same treatment gives the same file, bit for bit."""
+
+    def __init__(self, float_path: Path, samples: Iterable[Feed], backend: str = "openvino") -> None:
+        self.scheme = SCHEMES[backend]
+        self.graph = Graph(onnx.load(float_path))
+        candidates = eligible(self.graph)
+        observed = [item.data for item in candidates] + add_inputs(self.graph)
+        self.ranges = observe_ranges(self.graph.model, observed, samples)
+        if self.scheme.tensor_cores:
+            candidates = for_tensor_cores(self.graph, candidates, self.ranges)
+        self.candidates = [item for item in candidates if item.data in self.ranges]
+        self._eligible = sum(not item.depthwise for item in candidates)
+
+    def weighted(self, treatment: Treatment = Treatment()) -> list[Weighted]:
+        """The operations that *treatment* makes INT8, in the graph's order."""
+        taken = (item for item in self.candidates if treatment.depthwise or not item.depthwise)
+        return [item for item in taken if item.node.name not in treatment.floats]
+
+    def model(self, treatment: Treatment = Treatment()) -> onnx.ModelProto:
+        """The INT8 version; raises :class:`ModelError` where nothing would be INT8."""
+        chosen = self.weighted(treatment)
+        if not chosen:
+            raise ModelError(
+                "has no convolution or matrix product with constant float32 weights that INT8 could speed up",
+                hint="Use --precision float, or fp16 where the device has it.",
+            )
+        skips = self.scheme.tensor_cores or treatment.residuals
+        placement, ranges = place(self.graph, chosen, self.ranges, skips), self.ranges
+        if self.scheme.tensor_cores:
+            ranges = share_concat_scales(self.graph, placement, ranges)
+        return insert_qdq(self.graph, placement, ranges, self.scheme)
+
+    def write(self, out: Path, treatment: Treatment = Treatment()) -> Quantized:
+        """Write the INT8 version to *out*; raises as :meth:`model`."""
+        quantized = self.model(treatment)
+        onnx.checker.check_model(quantized)
+        onnx.save(quantized, out)
+        nodes = tuple(item.node.name for item in self.weighted(treatment))
+        return Quantized(nodes, self._eligible, len(self.graph.model.graph.node))
+
+    def has_residuals(self) -> bool:
+        """Whether INT8 residual sums would change anything."""
+        chosen = self.weighted()
+        return bool(chosen) and bool(place(self.graph, chosen, self.ranges, True).skips)
+
+
 def quantize_int8(float_path: Path, out: Path, samples: Iterable[Feed], backend: str = "openvino") -> Quantized:
     """Write the INT8 version of the ONNX file *float_path* to *out*, as *backend* reads it; ranges from *samples*."""
-    model, scheme = onnx.load(float_path), SCHEMES[backend]
-    graph = Graph(model)
-    candidates = eligible(graph)
-    observed = [item.data for item in candidates] + (add_inputs(graph) if scheme.tensor_cores else [])
-    ranges = observe_ranges(model, observed, samples)
-    if scheme.tensor_cores:
-        candidates = for_tensor_cores(graph, candidates, ranges)
-    placement = place(graph, candidates, ranges, scheme)
-    if not placement.weighted:
-        raise ModelError(
-            "has no convolution or matrix product with constant float32 weights that INT8 could speed up",
-            hint="Use --precision float, or fp16 where the device has it.",
-        )
-    if scheme.tensor_cores:
-        ranges = share_concat_scales(graph, placement, ranges)
-    quantized = insert_qdq(graph, placement, ranges, scheme)
-    onnx.checker.check_model(quantized)
-    onnx.save(quantized, out)
-    return Quantized(tuple(item.node.name for item in placement.weighted), len(candidates), len(model.graph.node))
+    return Quantizer(float_path, samples, backend).write(out)

@@ -6,7 +6,8 @@ Rules for every toolchain (measured on OpenVINO 2026.4's CPU plugin; ``docs/quan
   their data input per tensor. A tensor read by several of them is quantized once.
 * Nothing is put on the *output* of such an operation, so its activation (ReLU …) and bias stay fused with it; the
   next INT8 operation quantizes what it reads.
-* Depthwise convolutions stay in float: they are a small part of the time and most of the error.
+* Depthwise convolutions stay in float (they are a small part of the time and most of the error), unless the planner
+  has measured otherwise.
 * Products of two computed tensors (attention's QK^T and PV), softmax, normalisation and recurrence stay in float.
 * An operation whose data input is made of integers (ids, masks) or that reads no statistics stays in float.
 
@@ -30,7 +31,6 @@ import onnx
 
 from edgefuse.quantize.graph import Graph, attribute
 from edgefuse.quantize.observe import Range
-from edgefuse.quantize.schemes import Scheme
 
 MAX_RANGE_RATIO = 4.0
 """Two bits of eight."""
@@ -43,12 +43,13 @@ MOVES = ("Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Concat", "S
 
 @dataclass(frozen=True)
 class Weighted:
-    """An operation that runs in INT8: it reads ``data`` and ``weight``, whose output channels lie on ``axis``."""
+    """An operation that can run in INT8: it reads ``data`` and ``weight``, whose output channels lie on ``axis``."""
 
     node: onnx.NodeProto
     data: str
     weight: str
     axis: int
+    depthwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,20 +70,21 @@ class Placement:
 
 
 def eligible(graph: Graph) -> list[Weighted]:
-    """Every operation of *graph* that the rules for every toolchain allow in INT8, in the graph's order."""
+    """Every operation of *graph* that could run in INT8 in some toolchain, in the graph's order."""
     found = (_weighted(graph, node) for node in graph.model.graph.node)
     return [item for item in found if item is not None]
 
 
-def place(graph: Graph, candidates: list[Weighted], ranges: Mapping[str, Range], scheme: Scheme) -> Placement:
-    """What becomes INT8 of *candidates*, given the *ranges* of their data and of the graph's Add inputs."""
-    chosen = tuple(item for item in candidates if item.data in ranges)
-    return Placement(chosen, _skips(graph, chosen, ranges)) if scheme.tensor_cores else Placement(chosen)
+def place(graph: Graph, chosen: list[Weighted], ranges: Mapping[str, Range], skips: bool) -> Placement:
+    """What reads int8 if *chosen* runs in INT8, with *skips* also what their residual sums add; *ranges* are those of
+    their data and of the graph's Add inputs."""
+    weighted = tuple(chosen)
+    return Placement(weighted, _skips(graph, weighted, ranges)) if skips else Placement(weighted)
 
 
 def for_tensor_cores(graph: Graph, candidates: list[Weighted], ranges: Mapping[str, Range]) -> list[Weighted]:
-    """*candidates* without transposed convolutions and the products of one row or one column."""
-    found = [item for item in candidates if item.node.op_type != "ConvTranspose"]
+    """*candidates* without depthwise and transposed convolutions and the products of one row or one column."""
+    found = [item for item in candidates if item.node.op_type != "ConvTranspose" and not item.depthwise]
     return [item for item in found if item.data not in ranges or not _vector(graph, item, ranges[item.data])]
 
 
@@ -113,8 +115,8 @@ def _weighted(graph: Graph, node: onnx.NodeProto) -> Weighted | None:
     tensor = graph.constants.get(weight)
     if tensor is None or data in graph.constants or tensor.data_type != onnx.TensorProto.FLOAT:
         return None
-    axis = None if _depthwise(node, tensor) else _channel_axis(node, len(tensor.dims))
-    return None if axis is None else Weighted(node, data, weight, axis)
+    axis = _channel_axis(node, len(tensor.dims))
+    return None if axis is None else Weighted(node, data, weight, axis, _depthwise(node, tensor))
 
 
 def _depthwise(node: onnx.NodeProto, weight: onnx.TensorProto) -> bool:

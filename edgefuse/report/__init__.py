@@ -23,6 +23,19 @@ def overall_verdict(gates: list[dict[str, Any]], accuracy: dict[str, Any], laten
 
 
 @dataclass(frozen=True)
+class Planned:
+    """What the planner found out beside its choice: ``parts`` one row each (empty: the model has one part),
+    ``boundary`` the tensors between them, ``cut`` whether running part by part pays (None: not tried),
+    ``sensitivity`` what each unit loses when it alone is INT8, ``part_times`` each part in each way to run it."""
+
+    parts: tuple[dict[str, Any], ...] = ()
+    boundary: tuple[dict[str, Any], ...] = ()
+    cut: dict[str, Any] | None = None
+    sensitivity: tuple[dict[str, Any], ...] = ()
+    part_times: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class Findings:
     """What one compilation found out, in the words of the report."""
 
@@ -46,6 +59,7 @@ class Findings:
     stages: list[dict[str, Any]]
     environment: dict[str, Any]
     estimate: dict[str, Any] | None = None
+    planned: Planned = Planned()
 
 
 def make_report(found: Findings, folder: Path) -> dict[str, Any]:
@@ -59,7 +73,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "target_alias": found.target.alias or None,
         "backend": {"name": found.target.backend, "version": found.backend_version},
         "model": {"source": found.source, "exporter": found.exporter, "notes": list(found.notes), **spec.to_json()},
-        "plan": plan_json(spec, found.choice, found.threads, found.kernels, found.latency),
+        "plan": plan_json(spec, found.choice, found.threads, found.kernels, found.latency, found.planned),
         "graphs": found.graphs,
         "gates": found.gates,
         "accuracy": [found.accuracy],
@@ -79,9 +93,33 @@ def size_of(folder: Path) -> int:
 
 
 def plan_json(
-    spec: ModelSpec, choice: Choice, threads: int, kernels: dict[str, int] | None, latency: dict[str, Any]
+    spec: ModelSpec,
+    choice: Choice,
+    threads: int,
+    kernels: dict[str, int] | None,
+    latency: dict[str, Any],
+    planned: Planned = Planned(),
 ) -> dict[str, Any]:
-    """The report's and the manifest's ``plan``: one part, the whole model."""
+    """The report's and the manifest's ``plan``."""
+    return {
+        "name": choice.name,
+        "precision": choice.precision,
+        "graph": choice.graph,
+        "threads": threads,
+        "split": bool(planned.cut and planned.cut["kept"]),
+        "kernels": kernels,
+        "parts": list(planned.parts) or [_whole_part(spec, choice, latency)],
+        "boundary": list(planned.boundary),
+        "cut": planned.cut,
+        "reason": choice.reason,
+        "candidates": list(choice.candidates),
+        "ended_early": choice.ended_early,
+        "sensitivity": list(planned.sensitivity),
+        "part_times": list(planned.part_times),
+    }
+
+
+def _whole_part(spec: ModelSpec, choice: Choice, latency: dict[str, Any]) -> dict[str, Any]:
     compiled = latency["compiled"]
     part = {
         "name": "whole",
@@ -89,14 +127,4 @@ def plan_json(
         "precision": choice.precision,
         "latency_p50_ms": compiled["p50_ms"] if compiled else None,
     }
-    if not compiled:
-        part["latency_reason"] = latency["compiled_reason"]
-    return {
-        "precision": choice.precision,
-        "threads": threads,
-        "split": False,
-        "kernels": kernels,
-        "parts": [part],
-        "reason": choice.reason,
-        "candidates": list(choice.candidates),
-    }
+    return part if compiled else {**part, "latency_reason": latency["compiled_reason"]}

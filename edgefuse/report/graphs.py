@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgefuse.precision import PRECISIONS
 from edgefuse.report.units import megabytes
 
 COUNT = re.compile(r"^(?P<answer>.*), (?P<count>\d+ of \d+ in INT8)$")
@@ -40,7 +39,7 @@ def tensorrt_graphs(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def graph_facts(report: Mapping[str, Any]) -> list[GraphFacts]:
     """A card for each graph; empty where the target is none of TensorRT's."""
-    planned = PRECISIONS[report["plan"]["precision"]][0] if "plan" in report else ""
+    planned = report["plan"]["graph"] if "plan" in report else ""
     mark = "first" if report.get("finish") else "chosen"
     return [_facts(item, mark if item["graph"] == planned else "") for item in tensorrt_graphs(report)]
 

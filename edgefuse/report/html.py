@@ -14,7 +14,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgefuse.precision import PRECISIONS
 from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
 from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
 from edgefuse.report.text import estimate_text, summary_rows
@@ -141,7 +140,7 @@ def _waiting_figure(latency: dict[str, Any]) -> Figure:
 
 def _int8_figures(report: dict[str, Any]) -> list[Figure]:
     """How much of the graph that comes first is INT8, for TensorRT."""
-    planned = PRECISIONS[report["plan"]["precision"]][0]
+    planned = report["plan"]["graph"]
     return [
         Figure(
             "operations in INT8",

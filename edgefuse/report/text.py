@@ -81,11 +81,11 @@ def _left_out(report: dict[str, Any]) -> list[tuple[str, str]]:
     """The precisions that were tried and cannot be had, each with its reason; nothing of a check, which tries none."""
     if "gates" not in report:
         return []
-    tried = [row for row in report["plan"]["candidates"] if row["precision"] != report["plan"]["precision"]]
+    tried = [row for row in report["plan"]["candidates"] if row["name"] != report["plan"]["name"]]
     failed: dict[str, list[str]] = {}
     for row in tried:
         if "failed" in row:
-            failed.setdefault(row["failed"], []).append(row["precision"])
+            failed.setdefault(row["failed"], []).append(row["name"])
     rows = [f"{', '.join(names)} failed: {reason}" for reason, names in failed.items()]
     metric = report["accuracy"][0]["metric"]
     rows += [_beyond_text(row, metric) for row in tried if not row["passes"] and "failed" not in row]
@@ -96,7 +96,7 @@ def _beyond_text(row: dict[str, Any], metric: str) -> str:
     drop = f"{metric} drops by {drop_text(row['drop'], metric)}, " if row["drop"] is not None else ""
     emulated = ", emulated" if row.get("emulated") else ""
     loss = f"{drop}{decibels_text(row['sqnr_db'])} SQNR{emulated}"
-    return f"{row['precision']} is beyond the limit on the calibration samples ({loss})"
+    return f"{row['name']} is beyond the limit on the calibration samples ({loss})"
 
 
 def lint_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -135,9 +135,10 @@ def _accuracy_text(entry: dict[str, Any]) -> str:
     emulated = " (emulated)" if entry.get("emulated") else ""
     more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
     if entry["metric"] == "sqnr":
+        sure = "; 95 %: {:.1f} … {:.1f} dB".format(*entry["ci95"]) if entry["ci95"] else ""
         return (
-            f"{entry['candidate']:.1f} dB SQNR{emulated} of the worst output (plain or mean-free, whichever is lower), "
-            f"{entry['limit_text']}, {entry['samples']} samples: {entry['verdict']}{more}"
+            f"{entry['candidate']:.1f} dB SQNR{emulated} of the worst output (plain or mean-free, whichever is lower"
+            f"{sure}), {entry['limit_text']}, {entry['samples']} samples: {entry['verdict']}{more}"
         )
     scale, unit = (100, " pt") if entry["metric"].startswith("top") else (1, "")
     low, high = (value * scale for value in entry["ci95"])

@@ -22,6 +22,9 @@ FIRST_FP16, NO_FP16 = (5, 3), (6, 1)
 FIRST_INT8, NO_INT8 = (6, 1), (6, 2)
 FIRST_TF32 = (8, 0)
 
+ONE_ARTIFACT = False
+"""An engine is built for its settings."""
+
 
 def version() -> str:
     """Such as "10.3.0.26", or "rtx-1.7.1.116" for TensorRT-RTX. Raises ``MissingToolError``."""

@@ -39,8 +39,8 @@ def candidates_picture(plan: Mapping[str, Any], accuracy: Mapping[str, Any]) -> 
             _drop_scale(axes, losses, accuracy["limit"] * scale, f"drop in {accuracy['metric']}", unit)
         else:
             _decibel_scale(axes, losses, accuracy)
-        _draw_candidates(axes, rows, points, plan["precision"])
-        return svg_text(axes, "candidates", f"{len(rows)} candidates, {plan['precision']} chosen")
+        _draw_candidates(axes, rows, points, plan["name"])
+        return svg_text(axes, "candidates", f"{len(rows)} candidates, {plan['name']} chosen")
 
 
 def _capped_db(row: Mapping[str, Any]) -> float:
@@ -81,7 +81,7 @@ def _above(axes: Axes, text: str) -> None:
 
 def _draw_candidates(axes: Axes, rows: Sequence[Mapping[str, Any]], points: Sequence[Point], chosen: str) -> None:
     taken = [*_line_boxes(axes), *(_marker_box(axes, point) for point in points)]
-    named = {row["precision"]: point for row, point in zip(rows, points, strict=True)}
+    named = {row["name"]: point for row, point in zip(rows, points, strict=True)}
     for row, point in zip(rows, points, strict=True):
         if row["passes"]:
             colour = FLOAT if row["precision"] == "float" else COMPILED

@@ -1,0 +1,233 @@
+"""The planner: which graphs are worth trying on this machine, in which order, and what the search says of them.
+
+It makes graphs (workstation: imports onnx); :mod:`edgefuse.search` builds, measures and judges them. The first round
+is one precision for the whole model, in every way that INT8 can be done. Where a faster plan loses too much, the
+second round leaves the operations that lose most in float; where INT8 is not faster in a part, that part stays float.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgefuse.backends import Settings
+from edgefuse.compile.graphs import Graph, Graphs
+from edgefuse.compile.parts import Parts, boundary, cut_graph
+from edgefuse.compile.planner.sensitivity import Loss, Probe, block_units, part_units
+from edgefuse.compile.planner.variants import allowed_noises, distinct, keep_float
+from edgefuse.errors import left_out
+from edgefuse.golden import read_golden
+from edgefuse.part_times import PartSet, PartTime, measure_parts
+from edgefuse.plan import Choice
+from edgefuse.precision import FLOAT, PRECISIONS, base_of
+from edgefuse.progress import Steps
+from edgefuse.quantize import Treatment
+from edgefuse.quantize.placement import Weighted
+from edgefuse.report import Planned
+from edgefuse.search import TIE, Search
+from edgefuse.split_plan import SplitPlan, plan_split
+
+SAMPLES = 16
+"""For the sensitivity: it ranks operations, it does not judge them."""
+
+
+@dataclass
+class Planner:
+    """One compilation's plan in the making: ``made`` are its graphs so far, ``times`` what each part takes."""
+
+    graphs: Graphs
+    search: Search
+    parts: Parts
+    precisions: list[str]
+    steps: Steps
+    made: dict[str, Graph]
+    losses: list[Loss] = field(default_factory=list)
+    times: list[PartTime] = field(default_factory=list)
+    sets: dict[str, PartSet] = field(default_factory=dict)
+
+    def plan(self) -> Choice:
+        """Both rounds, as far as the time goes, and the choice."""
+        self.try_graphs(self.made)
+        if any(base_of(name) != FLOAT for name in self.made):
+            self.add(first_round(self.graphs))
+            with self.steps.step("Measuring sensitivity") as step:
+                self.measure_losses()
+                second = {} if self.search.out_of_time else self.mixed()
+                step.note(", ".join(f"{loss.unit.name} {loss.sqnr_db:.1f} dB" for loss in self.losses[:6]))
+            self.add(second)
+        if not self.search.out_of_time:
+            self.measure_parts()
+            self.add(self.only_where_faster())
+        self.search.try_threads()
+        with self.steps.step("Choosing the plan") as step:
+            choice = self.search.choose()
+            step.note(choice.reason)
+        return choice
+
+    def add(self, treatments: Mapping[str, Treatment]) -> None:
+        """Make, build, measure and judge the INT8 graphs of *treatments*, by name."""
+        if not treatments or self.search.out_of_time:
+            return
+        self.graphs.treatments |= treatments
+        made, failed = self.graphs.make(treatments, set(), self.steps)
+        self.made |= made
+        self.search.failed |= failed
+        self.try_graphs(made)
+
+    def try_graphs(self, made: Mapping[str, Graph]) -> None:
+        paths = {name: graph.path for name, graph in made.items()}
+        built, failed = self.search.builder.build(paths, self.precisions, set(), self.steps)
+        self.search.add(built, failed)
+
+    def measure_losses(self) -> None:
+        """What each part loses alone, for the report and for the second round."""
+        quantizer = self.graphs.quantizer
+        candidates = quantizer.weighted()
+        units = part_units(candidates, self.parts.macs, self.parts.of_node)
+        self.losses = self._losses(units, Treatment())
+
+    def _losses(self, units: list[Any], treatment: Treatment) -> list[Loss]:
+        samples = list(itertools.islice(read_golden(self.search.samples), SAMPLES))
+        probe = Probe(self.graphs.quantizer, units, samples, self.search.judge)
+        return [probe.loss(unit, treatment) for unit in units]
+
+    def mixed(self) -> dict[str, Treatment]:
+        """The second round: variants of the fastest INT8 graph that is beyond the limit."""
+        failing = self._fastest_beyond_limit()
+        if failing is None:
+            return {}
+        treatment = self.graphs.treatments.get(failing["graph"], Treatment())
+        candidates = self.graphs.quantizer.weighted(treatment)
+        losses = self._losses(block_units(candidates, self.parts.macs, self.parts.of_node), treatment)
+        self.losses += losses
+        floor = self.search.judge.accuracy.min_sqnr_db if self.search.judge.metric is None else None
+        allowed = allowed_noises(losses, floor, self._float_noise(failing["precision"]))
+        sets = distinct((keep_float(losses, noise) for noise in allowed), frozenset(c.node.name for c in candidates))
+        base = base_of(failing["graph"])
+        return {
+            f"{base}-mixed-{index}": Treatment(floats, treatment.residuals, treatment.depthwise)
+            for index, floats in enumerate(sets, start=1)
+        }
+
+    def measure_parts(self) -> None:
+        """Each part of the float graph and of the fastest INT8 graph, in every inference precision and number of
+        threads: which branch is worth INT8, and what a step costs when only one sensor has delivered."""
+        if len(self.parts.partition.parts) < 2 or self.graphs.device.backend == "tensorrt":
+            return
+        with self.steps.step("Measuring the parts") as step:
+            for name in dict.fromkeys([FLOAT, *self._fastest_int8()]):
+                self.cut(name)
+            self.times = measure_parts(self.search.builder, list(self.sets.values()), self.search.feeds)
+            step.note(", ".join(f"{name} {ms:.2f} ms" for name, ms in self._best_ms().items()))
+
+    def cut(self, graph: str) -> PartSet | None:
+        """The compiled parts of *graph*; None, with the reason kept, where the vendor refuses one."""
+        if graph not in self.sets:
+            with left_out(f"parts of {graph}", self.search.failed):
+                self.sets[graph] = cut_graph(
+                    self.search.builder, graph, self.made[graph].path, self.parts.state, self._ways(graph)
+                )
+        return self.sets.get(graph)
+
+    def _ways(self, graph: str) -> tuple[Settings, ...]:
+        device = self.graphs.device
+        inferences = [PRECISIONS[name][1] for name in self.precisions if PRECISIONS[name][0] == base_of(graph)]
+        most = device.resolve_threads()
+        threads = [most] if device.threads else list(dict.fromkeys([most, 1]))
+        return tuple(Settings(count, inference) for inference in inferences for count in threads)
+
+    def _fastest_int8(self) -> list[str]:
+        rows = [row for row in self.search.rows.values() if base_of(row["graph"]) != FLOAT]
+        ordered = sorted(rows, key=lambda row: (not row["passes"], row["p50_ms"]))
+        return [row["graph"] for row in ordered[:1]]
+
+    def _best_ms(self) -> dict[str, float]:
+        names = [part.name for part in self.parts.partition.parts]
+        return {name: min(time.p50_ms for time in self.times if time.part == name) for name in names if self.times}
+
+    def only_where_faster(self) -> dict[str, Treatment]:
+        """The fastest INT8 graph with those parts in float where INT8 gains nothing."""
+        graph = next(iter(self._fastest_int8()), FLOAT)
+        if graph == FLOAT or not self.times:
+            return {}
+        treatment = self.graphs.treatments.get(graph, Treatment())
+        slower = [part.name for part in self.parts.partition.parts if self._int8_is_slower(part.name)]
+        nodes = {c.node.name for c in self.graphs.quantizer.weighted(treatment)}
+        floats = {name for name in nodes if self.parts.of_node.get(name, "trunk") in slower}
+        if not floats or floats == nodes:
+            return {}
+        mixed = Treatment(treatment.floats | floats, treatment.residuals, treatment.depthwise)
+        return {f"{base_of(graph)}-parts": mixed}
+
+    def _int8_is_slower(self, part: str) -> bool:
+        """Compared in the same number of threads as the whole would have, in the best inference precision of each."""
+        most = self.graphs.device.resolve_threads()
+        own = [time for time in self.times if time.part == part and time.settings.threads == most]
+        of_float = min((time.p50_ms for time in own if base_of(time.graph) == FLOAT), default=0.0)
+        of_int8 = min((time.p50_ms for time in own if base_of(time.graph) != FLOAT), default=float("inf"))
+        return of_int8 > of_float * (1 - TIE)
+
+    def split(self, choice: Choice) -> SplitPlan | None:
+        """Whether the chosen graph is worth running part by part; None where it has one part, or a part fails."""
+        chosen = self.search.candidates[choice.name]
+        if len(self.parts.partition.parts) < 2 or not self.sets:
+            return None
+        with self.steps.step("Part by part or whole") as step:
+            parts = self.cut(chosen.graph)
+            if parts is None:
+                return None
+            ways = [how for how in parts.ways if how.inference_precision == chosen.settings.inference_precision]
+            parts = replace(parts, ways=tuple(ways))
+            times = measure_parts(self.search.builder, [parts], self.search.feeds)
+            self.times += times
+            found = plan_split(
+                self.search.builder, chosen, parts, times, self.search.samples, self.search.judge, self.search.feeds
+            )
+            step.note(found.reason)
+            return found
+
+    def planned(self, choice: Choice, split: SplitPlan | None) -> Planned:
+        """For the report: everything beside the choice."""
+        quantized = [item.node.name for item in self._int8_operations(choice.graph)]
+        eligible = [item.node.name for item in self._int8_operations("int8")]
+        return Planned(
+            parts=self.parts.rows(choice, quantized, eligible, self.times),
+            boundary=boundary(split.parts.partition if split and split.kept else self.parts.partition),
+            cut=split.to_json() if split else None,
+            sensitivity=tuple(loss.to_json() for loss in self.losses),
+            part_times=tuple(time.to_json() for time in self.times),
+        )
+
+    def _int8_operations(self, graph: str) -> list[Weighted]:
+        if all(base_of(name) == FLOAT for name in self.made) or not base_of(graph).startswith("int8"):
+            return []
+        return self.graphs.quantizer.weighted(self.graphs.treatments.get(graph, Treatment()))
+
+    def _fastest_beyond_limit(self) -> dict[str, Any] | None:
+        best = min((row["p50_ms"] for row in self.search.passing()), default=float("inf"))
+        beyond = [row for row in self.search.rows.values() if not row["passes"] and base_of(row["graph"]) != FLOAT]
+        faster = [row for row in beyond if row["p50_ms"] < best * (1 - TIE)]
+        return min(faster, key=lambda row: float(row["p50_ms"]), default=None)
+
+    def _float_noise(self, precision: str) -> float:
+        """The error of what is not INT8: that of the float graph in the same inference precision."""
+        same = [
+            row
+            for row in self.search.rows.values()
+            if row["graph"] == FLOAT and PRECISIONS[row["precision"]][1] == PRECISIONS[precision][1]
+        ]
+        return max((10 ** (-row["sqnr_db"] / 10) for row in same), default=0.0)
+
+
+def first_round(graphs: Graphs) -> dict[str, Treatment]:
+    """The ways to do INT8 that are worth trying before anything is known, beside the plain one."""
+    if graphs.device.backend == "tensorrt":  # residual sums are INT8 there anyway, depthwise stays float
+        return {}
+    quantizer = graphs.quantizer
+    residuals = quantizer.has_residuals()
+    found = {"int8-residuals": Treatment(residuals=True)} if residuals else {}
+    if any(item.depthwise for item in quantizer.candidates):
+        found["int8-depthwise"] = Treatment(residuals=residuals, depthwise=True)
+    return found

@@ -1,0 +1,131 @@
+"""What each part of the model takes on this machine, in each way to run it. Numpy only."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgefuse import child
+from edgefuse.assembled import Assembled, part_spec
+from edgefuse.backends import Runner, Settings
+from edgefuse.candidates import BUILD_TIMEOUT_S, Builder
+from edgefuse.latency import measure
+from edgefuse.parts import Partition
+from edgefuse.spec import Array, Feed
+
+RUNS, WARMUP = 32, 6
+
+
+@dataclass(frozen=True)
+class PartSet:
+    """The artifacts of one graph's parts; ``graph`` is its name, ``ways`` the settings that they were tried with."""
+
+    graph: str
+    partition: Partition
+    onnx_paths: Mapping[str, Path]
+    folder: Path
+    ways: tuple[Settings, ...]
+
+    def artifact(self, part: str) -> Path:
+        """In the partition's order, since a stream's name need not be a file name."""
+        return self.folder / str([item.name for item in self.partition.parts].index(part))
+
+
+@dataclass(frozen=True)
+class PartTime:
+    """p50 of one call of ``part``, cut from ``graph``; ``settings`` say how it was run."""
+
+    part: str
+    graph: str
+    settings: Settings
+    p50_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        how = {"inference": self.settings.inference_precision, "threads": self.settings.threads}
+        return {"part": self.part, "graph": self.graph, **how, "p50_ms": self.p50_ms}
+
+
+def build_parts(
+    builder: Builder, graph: str, partition: Partition, onnx_paths: Mapping[str, Path], ways: Sequence[Settings]
+) -> PartSet:
+    """Compile the parts in a child process and try them with every one of *ways*; raises ``ToolchainError``."""
+    found = PartSet(graph, partition, onnx_paths, builder.work / "artifacts" / f"parts-{graph}", tuple(ways))
+    found.folder.mkdir(parents=True)
+    arguments = {
+        "backend": builder.device.backend,
+        "onnx_paths": {name: str(path) for name, path in onnx_paths.items()},
+        "out": str(found.folder),
+        "golden": str(builder.golden),
+        "spec": builder.spec.to_json(),
+        "partition": partition.to_json(),
+        "settings": [asdict(item) for item in ways],
+    }
+    what = f"{builder.device.backend}, compiling the parts of the {graph} graph,"
+    child.call("edgefuse.probe:compile_parts", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
+    return found
+
+
+def open_part(builder: Builder, parts: PartSet, name: str, settings: Settings) -> Runner:
+    spec = part_spec(parts.partition[name], parts.partition, builder.spec)
+    return builder.backend.open(parts.artifact(name), spec, settings)
+
+
+def open_assembled(
+    builder: Builder, parts: PartSet, settings: Mapping[str, Settings], lanes: Sequence[Sequence[str]] = ()
+) -> Assembled:
+    """All parts, each with its *settings*; several *lanes* need threads that are not tied to one core."""
+    free = len(lanes) > 1
+    runners = {name: open_part(builder, parts, name, replace(how, pinned=not free)) for name, how in settings.items()}
+    return Assembled(parts.partition, runners, builder.spec, lanes)
+
+
+def measure_parts(builder: Builder, sets: Sequence[PartSet], feeds: Sequence[Feed]) -> list[PartTime]:
+    """Every part of every set in each of its ways, all in turns."""
+    arms: dict[tuple[int, str, Settings], Runner] = {}
+    with contextlib.ExitStack() as stack:
+        for number, parts in enumerate(sets):
+            boundary = _boundary(builder, parts, feeds)
+            for name in [part.name for part in parts.partition.parts]:
+                own = [{key: row[key] for key in parts.partition[name].inputs} for row in boundary]
+                for how in parts.ways:
+                    runner = open_part(builder, parts, name, how)
+                    stack.callback(runner.close)
+                    arms[number, name, how] = _Fed(runner, own)
+        keys = {str(index): key for index, key in enumerate(arms)}
+        found = measure(
+            {label: arms[key] for label, key in keys.items()}, [{}], 0.5, max_runs=400, min_runs=RUNS, warmup=WARMUP
+        )
+    return [
+        PartTime(name, sets[number].graph, how, found[label].percentile(50))
+        for label, (number, name, how) in keys.items()
+    ]
+
+
+def _boundary(builder: Builder, parts: PartSet, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+    """For each feed every tensor that some part reads."""
+    names = {name for part in parts.partition.parts for name in part.inputs}
+    rows: list[dict[str, Array]] = [dict(feed) for feed in feeds]
+    for part in parts.partition.parts:
+        runner = open_part(builder, parts, part.name, parts.ways[0])
+        for row in rows:
+            made = runner({name: row[name] for name in part.inputs})
+            row |= {name: array for name, array in made.items() if name in names}
+        runner.close()
+    return rows
+
+
+class _Fed:
+    """A part with its own feeds, whatever it is given: the boundary tensors are not the model's inputs."""
+
+    def __init__(self, runner: Runner, feeds: Sequence[Feed]) -> None:
+        self._runner, self._feeds, self._count = runner, feeds, 0
+
+    def __call__(self, feed: Feed) -> dict[str, Array]:
+        self._count += 1
+        return self._runner(self._feeds[self._count % len(self._feeds)])
+
+    def close(self) -> None:
+        self._runner.close()
