@@ -7,8 +7,10 @@ the workstation and on the device this is the same code.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,10 +77,14 @@ def _with_precisions(device: Device, found: dict[str, Any]) -> dict[str, Any]:
 
 
 class Builder:
-    """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device."""
+    """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device.
+    *artifacts* is where what was built stays if the work is interrupted; what is there already is not built again."""
 
-    def __init__(self, work: Path, golden: Path, spec: ModelSpec, device: Device) -> None:
+    def __init__(
+        self, work: Path, golden: Path, spec: ModelSpec, device: Device, artifacts: Path | None = None
+    ) -> None:
         self.work, self.golden, self.spec, self.device = work, golden, spec, device
+        self.artifacts = artifacts or work / "artifacts"
         self.backend = load_backend(device.backend)
         self._digests: dict[Path, str] = {}
 
@@ -105,19 +111,17 @@ class Builder:
         settings = Settings(
             self.device.resolve_threads(), PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib
         )
-        folder = graph if self.backend.ONE_ARTIFACT else f"{precision}-{graph}"
-        return Candidate(precision, graph, onnx_path, self.work / "artifacts" / folder, settings)
+        folder = f"{graph}-{self._digest(onnx_path)[:12]}" + ("" if self.backend.ONE_ARTIFACT else f"-{precision}")
+        return Candidate(precision, graph, onnx_path, self.artifacts / folder, settings)
 
     def _build_together(
         self, group: list[Candidate], failed: dict[str, str], required: set[str]
     ) -> dict[str, Candidate]:
         """Candidates of one artifact in one child process; where it fails each has one of its own, to name the one."""
         if len(group) > 1:
-            try:
+            with contextlib.suppress(ToolchainError):
                 self._build(group)
                 return {item.name: item for item in group}
-            except ToolchainError:
-                pass
         built = {}
         for item in group:
             with left_out(item.name, failed, {item.name} if item.precision in required else ()):
@@ -126,7 +130,11 @@ class Builder:
         return built
 
     def _build(self, group: list[Candidate]) -> None:
-        first = group[0]
+        first, group = group[0], [item for item in group if not self._mark(item).exists()]
+        if not group:
+            return
+        if not any(self.artifacts.glob(f"{first.artifact.name}.*.built")):  # half of one
+            shutil.rmtree(first.artifact, ignore_errors=True)
         first.artifact.mkdir(parents=True, exist_ok=True)
         arguments = {
             "backend": self.device.backend,
@@ -138,6 +146,13 @@ class Builder:
         }
         what = f"{self.device.backend}, compiling the {' and '.join(item.name for item in group)} graph,"
         child.call("edgefuse.probe:compile_artifact", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
+        for item in group:
+            self._mark(item).touch()
+
+    def _mark(self, candidate: Candidate) -> Path:
+        """Is there once *candidate* has been built and tried, from exactly this graph and these settings."""
+        digest = hashlib.sha256(self.key(candidate).encode()).hexdigest()[:16]
+        return self.artifacts / f"{candidate.artifact.name}.{digest}.built"
 
     def other_threads(self, candidates: Iterable[Candidate], failed: dict[str, str]) -> dict[str, Candidate]:
         """*candidates* with other numbers of threads, where the device has a choice: each tried in a child process."""
@@ -153,11 +168,14 @@ class Builder:
 
     def key(self, candidate: Candidate) -> str:
         """What a result of *candidate* belongs to: the graph's content, how it is executed, the vendor's version."""
-        path = candidate.onnx_path
+        settings = json.dumps(asdict(candidate.settings), sort_keys=True)
+        identity = json.dumps(self.backend.identity(), sort_keys=True)
+        return f"{self._digest(candidate.onnx_path)} {settings} {identity}"
+
+    def _digest(self, path: Path) -> str:
         if path not in self._digests:
             self._digests[path] = sha256(path)
-        settings = json.dumps(asdict(candidate.settings), sort_keys=True)
-        return f"{self._digests[path]} {settings} {json.dumps(self.backend.identity(), sort_keys=True)}"
+        return self._digests[path]
 
     @contextlib.contextmanager
     def opened(
@@ -211,7 +229,7 @@ def store_artifact(folder: Path, chosen: Candidate, device: Device, found: Mappi
     identity = dict(found["identity"])
     relative = Path("artifacts") / f"{device.backend}-{identity['version']}-{identity['arch']}"
     (folder / relative).mkdir(parents=True)
-    chosen.artifact.rename(folder / relative / "whole")
+    shutil.move(chosen.artifact, folder / relative / "whole")  # the cache may be on another disk
     return {
         "path": f"{relative.as_posix()}/whole",
         "backend": device.backend,

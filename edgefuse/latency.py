@@ -75,8 +75,8 @@ def measure(
     """Let every runner take turns, in a fresh random order each round, for about *budget_s* seconds.
 
     A turn is one call that is not counted, which wakes the runner's threads and refills the caches that the others
-    have used (without it models of half a millisecond all look alike), and ``TURN`` calls that are. At least *min_runs* calls
-    are counted, however slow the runners. *feeds* are taken round robin.
+    have used (without it models of half a millisecond all look alike), and ``TURN`` calls that are. At least
+    *min_runs* calls are counted, however slow the runners. *feeds* are taken round robin.
     """
     order, shuffle = list(runners), random.Random(0)
     for index in range(warmup):

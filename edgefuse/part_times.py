@@ -52,7 +52,7 @@ def build_parts(
     builder: Builder, graph: str, partition: Partition, onnx_paths: Mapping[str, Path], ways: Sequence[Settings]
 ) -> PartSet:
     """Compile the parts in a child process and try them with every one of *ways*; raises ``ToolchainError``."""
-    found = PartSet(graph, partition, onnx_paths, builder.work / "artifacts" / f"parts-{graph}", tuple(ways))
+    found = PartSet(graph, partition, onnx_paths, builder.work / "part-artifacts" / graph, tuple(ways))
     found.folder.mkdir(parents=True)
     arguments = {
         "backend": builder.device.backend,

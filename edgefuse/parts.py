@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from edgefuse.json_shape import check_form
-from edgefuse.spec import DTYPES, TensorSpec
+from edgefuse.spec import DTYPES, ModelSpec, TensorSpec
 
 PART_FORM = {
     "name": str,
@@ -43,7 +43,7 @@ class Part:
     ``outputs``       what it makes: tensors that later parts read, then outputs of the model
     ``shape_inputs``  those of ``inputs`` that carry only the shape of another sensor's data: a branch that reads one
                       has to run again when its *value* changes, not whenever that sensor delivers
-    ``operations``    nodes but Constant, Identity, QuantizeLinear and DequantizeLinear: the same for float and INT8
+    ``operations``    nodes but Constant, Identity, QuantizeLinear and DequantizeLinear, so that float and INT8 compare
     ``weight_bytes``  bytes of the initializers that it reads; what two parts read counts in both
     ``macs``          multiply-accumulates of one run (Conv, ConvTranspose, MatMul, Gemm, LSTM, GRU, RNN); None where a
                       shape is open or the body of an If, Loop or Scan has some
@@ -138,6 +138,26 @@ class Partition:
         found = cls(parts, tensors, tuple((pair[0], pair[1]) for pair in data["state"]))
         _check_fits(found)
         return found
+
+
+def check_partition(partition: Partition, spec: ModelSpec) -> None:
+    """Raise ``ValueError`` unless *partition* is one of the model *spec*: its parts read the model's inputs and each
+    other's tensors alone, make all of its outputs, and its state and streams are the model's."""
+    boundary = {tensor.name for tensor in partition.tensors}
+    streams = {item.stream or item.name for item in spec.inputs}
+    for part in partition.parts:
+        _check_subset(f"part {part.name!r} reads", part.inputs, {*spec.names, *boundary})
+        _check_subset(f"part {part.name!r} makes", part.outputs, {*spec.outputs, *boundary})
+        _check_subset(f"part {part.name!r} depends on", part.streams, streams)
+    _check_subset("the model has", spec.outputs, {name for part in partition.parts for name in part.outputs})
+    _check_subset("the state is", [name for name, _ in partition.state], spec.names)
+    _check_subset("the state is fed by", [name for _, name in partition.state], spec.outputs)
+
+
+def _check_subset(what: str, names: Iterable[str], known: Container[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{what} {unknown[0]!r}, which the rest of the manifest does not know")
 
 
 def tensor_bytes(tensor: TensorSpec) -> int | None:

@@ -53,19 +53,20 @@ def clustered_pairs(loss: NDArray[np.float64], groups: NDArray[np.int64]) -> Pai
 
     Design effect (Kish 1965, Survey Sampling, 5.4; for paired proportions as in Durkalski et al. 2003, Stat. Med.
     22:2417–2428): the variance of the mean over groups, over what it is were all samples independent. One more group of
-    average size in which every answer got worse is added to the former, since a fault that takes whole recordings may
-    have met none of the few seen; and Student's quantile replaces the normal one. Without any difference, or with one
-    group, every group counts as one sample.
+    average (square) size in which every answer got worse is added to the former, since a fault that takes whole
+    recordings may have met none of the few seen; and Student's quantile replaces the normal one. Where nothing differs
+    groups count as if each stood and fell as one.
     """
     _, index = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(index, loss), np.bincount(index).astype(np.float64)
     count, total = len(sums), float(len(loss))
     drop = loss.mean()
     alone = float(np.abs(loss).sum() - total * drop**2)
-    effect = total / count
+    square = float((sizes**2).mean())
+    effect = square * count / total
     if count > 1 and alone > 1e-9 * total:
         spread = float(((sums - drop * sizes) ** 2).sum()) * count / (count - 1)
-        effect = (spread + (total / count * (1 - drop)) ** 2) / alone
+        effect = (spread + square * (1 - drop) ** 2) / alone
     weight = effect * (student_quantile(count - 1) / Z95) ** 2
     worse, better = float(np.maximum(loss, 0).sum()), float(np.maximum(-loss, 0).sum())
     return Pairs(worse / weight, better / weight, total / weight, weight)

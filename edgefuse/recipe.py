@@ -74,7 +74,8 @@ class LatencyLimit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything a recipe file says. ``folder`` is what its relative paths start from."""
+    """Everything a recipe file says. ``folder`` is what its relative paths start from; ``state`` maps an input that
+    carries state from step to step to the output that feeds it."""
 
     name: str
     folder: Path
@@ -84,6 +85,7 @@ class Recipe:
     calibration: CalibrationSource = field(default_factory=CalibrationSource)
     accuracy: Accuracy = field(default_factory=Accuracy)
     latency: LatencyLimit = field(default_factory=LatencyLimit)
+    state: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
 
 
@@ -103,6 +105,14 @@ def parse_milliseconds(text: str) -> float:
     if not match or float(match[1]) == 0:
         raise UsageError(f"{text!r} is not a duration", where="--max-latency", hint='Write "5ms", "800us" or "0.1s".')
     return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
+
+
+def parse_seconds(text: str) -> float:
+    """``"90s"``, ``"5min"`` or ``"1h"`` in seconds."""
+    match = re.fullmatch(r"\s*(\d{1,6}(?:\.\d{1,3})?)\s*(s|min|h)\s*", text)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{text!r} is not a duration", where="--time-budget", hint='Write "90s", "5min" or "1h".')
+    return float(match[1]) * {"s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
 
 
 def find_recipe(name: str) -> Path | None:
@@ -135,7 +145,7 @@ def suggest_recipe(name: str) -> str:
 def read_recipe(path: Path) -> Recipe:
     """The checked recipe in *path*; raises :class:`RecipeError`."""
     table, where, folder = read_toml(path), str(path), path.resolve().parent
-    check_keys(table, ("name", "model", "inputs", "outputs", "calibration", "accuracy", "latency"), where)
+    check_keys(table, ("name", "model", "inputs", "outputs", "state", "calibration", "accuracy", "latency"), where)
     return Recipe(
         name=_check_name(typed(table, "name", str, folder.name, where), where),
         folder=folder,
@@ -145,6 +155,7 @@ def read_recipe(path: Path) -> Recipe:
         calibration=_read_calibration(subtable(table, "calibration", where), folder, f"{where}: calibration"),
         accuracy=_read_accuracy(subtable(table, "accuracy", where), f"{where}: accuracy"),
         latency=_read_latency(subtable(table, "latency", where), f"{where}: latency"),
+        state=_read_state(subtable(table, "state", where), f"{where}: state"),
         path=path,
     )
 
@@ -223,6 +234,15 @@ def _read_latency(table: Mapping[str, Any], where: str) -> LatencyLimit:
     if p90_ms is not None and p90_ms <= 0:
         raise RecipeError(f"p90_ms is {p90_ms}; expected a positive number of milliseconds", where=where)
     return LatencyLimit(p90_ms)
+
+
+def _read_state(table: Mapping[str, Any], where: str) -> dict[str, str]:
+    for name, output in table.items():
+        if not isinstance(output, str):
+            raise RecipeError(
+                f"{name!r} is {output!r}; expected an output's name", where=where, hint='Write h = "h_out".'
+            )
+    return dict(table)
 
 
 def check_output_names(recipe: Recipe, outputs: tuple[str, ...]) -> None:

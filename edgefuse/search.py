@@ -19,6 +19,7 @@ from edgefuse.candidates import Builder, first_feeds
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
 from edgefuse.errors import ToolchainError, left_out
 from edgefuse.golden import read_golden
+from edgefuse.journal import Journal
 from edgefuse.latency import measure
 from edgefuse.plan import Candidate, Choice
 from edgefuse.precision import FLOAT
@@ -41,14 +42,14 @@ CONTENDERS = 3
 
 @dataclass
 class Search:
-    """One search: what was found out about each candidate so far. ``remembered`` holds verdicts of an interrupted
-    search by :func:`key`; ``budget_s`` counts from the creation."""
+    """One search: what was found out about each candidate so far. ``journal`` keeps the verdicts, and knows those of
+    an interrupted search; ``budget_s`` counts from the creation."""
 
     builder: Builder
     samples: Path
     judge: Judge
     budget_s: float = math.inf
-    remembered: dict[str, dict[str, Any]] = field(default_factory=dict)
+    journal: Journal | None = None
     candidates: dict[str, Candidate] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -107,11 +108,12 @@ class Search:
 
     def _judge(self, name: str, runner: Runner, count: int | None) -> dict[str, Any]:
         candidate = self.candidates[name]
-        key = f"{self.builder.key(candidate)} {count}"
-        if key not in self.remembered:
-            self.remembered[key] = judge_runner(name, runner, self.samples, self.judge, count)
+        key, known = f"{self.builder.key(candidate)} {count}", self.journal.verdicts if self.journal else {}
+        verdict = known.get(key) or judge_runner(name, runner, self.samples, self.judge, count)
+        if self.journal is not None and key not in known:
+            self.journal.add(key, verdict)
         return {
-            **self.remembered[key],
+            **verdict,
             "name": name,
             "precision": candidate.precision,
             "graph": candidate.graph,
@@ -181,8 +183,8 @@ class Search:
     def _reason(self, best: Mapping[str, Any]) -> str:
         if not best["passes"] and best["precision"] != FLOAT:
             return f"{best['name']}: no precision is within the limit on the calibration samples"
-        if best["name"] == FLOAT:
-            return "float: no other precision was both faster and within the limit on the calibration samples"
+        if best["precision"] == FLOAT:
+            return f"{best['name']}: no other precision was both faster and within the limit on the calibration samples"
         return f"{best['name']}: the fastest of {len(self.rows)} plans within the limit on the calibration samples"
 
 

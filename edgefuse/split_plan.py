@@ -1,4 +1,4 @@
-"""Whether the model should run part by part: when that is faster at the sensors' rates, or in a single call. Numpy only.
+"""Whether the model should run part by part: when that is faster at the sensors' rates, or in one call. Numpy only.
 
 A robot's sensors do not deliver together. Run part by part, only the branches whose sensor delivered run again; the
 whole graph would run at the fastest sensor's rate.
@@ -6,6 +6,7 @@ whole graph would run at the fastest sensor's rate.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -62,7 +63,8 @@ class SplitPlan:
     def to_json(self) -> dict[str, Any]:
         """The report's ``plan.cut``."""
         shown = {key: value for key, value in asdict(self).items() if key not in ("parts", "settings", "lanes")}
-        return {**shown, "threads": {name: how.threads for name, how in self.settings.items()}, "lanes": self.lanes}
+        threads = {name: how.threads for name, how in self.settings.items()}
+        return {**shown, "threads": threads, "lanes": [list(lane) for lane in self.lanes]}
 
 
 def open_split(builder: Builder, plan: SplitPlan) -> Assembled:
@@ -74,7 +76,7 @@ def store_parts(folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict
     """Move the parts' artifacts beside the whole one in the bundle *folder*; returns *artifact*, the manifest's, with
     them."""
     base = Path(artifact["path"]).parent / "parts"
-    plan.parts.folder.rename(folder / base)
+    shutil.move(plan.parts.folder, folder / base)
     names = [part.name for part in plan.parts.partition.parts]
     parts = [
         {"name": name, "path": f"{base.as_posix()}/{index}", "settings": asdict(plan.how(name))}

@@ -35,8 +35,8 @@ class Runner(Protocol):
 @dataclass(frozen=True)
 class Settings:
     """How a graph is executed. ``inference_precision`` is what float operations may run in: "f32", "bf16" (CPU) or
-    "tf32" (GPU). ``threads`` is the CPU's, each tied to a core where ``pinned``; ``cuda_graph`` and ``workspace_mib`` (for
-    the builder's tactics) are the GPU's.
+    "tf32" (GPU). ``threads`` is the CPU's, each tied to a core where ``pinned``; ``cuda_graph`` and
+    ``workspace_mib`` (for the builder's tactics) are the GPU's.
     """
 
     threads: int = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgefuse.recipe import (
     find_recipe,
     parse_limit,
     parse_milliseconds,
+    parse_seconds,
     read_recipe,
     require_recipe,
     suggest_recipe,
@@ -65,6 +67,9 @@ if TYPE_CHECKING:
     metavar="NAME:SHAPE[:DTYPE[:MODALITY]]",
     help="Describe an input without a recipe, such as image:1x3x224x224:float32:image.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be tried and about how long it takes; write nothing.")
+@click.option("--resume", is_flag=True, help="Go on with a search that was interrupted.")
+@click.option("--time-budget", help='End the search after so long with the best so far, such as "5min".')
 @click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
@@ -79,6 +84,9 @@ def command(
     max_drop: str | None,
     max_latency: str | None,
     inputs: tuple[str, ...],
+    dry_run: bool,
+    resume: bool,
+    time_budget: str | None,
     trust: bool,
     as_json: bool,
     quiet: bool,
@@ -95,8 +103,9 @@ def command(
     """
     steps = Steps(quiet=quiet)
     if looks_like_bundle(Path(model)):
-        _refuse_on_bundle(calibration=calibration, input=inputs, trust=trust)
+        _refuse_on_bundle(calibration=calibration, input=inputs, trust=trust, dry_run=dry_run, resume=resume)
         rerun = _rerun(Path(model), target, recipe_name, output, precision, max_drop, max_latency)
+        rerun = replace(rerun, budget_s=_budget(time_budget))
         with open_bundle(Path(model)) as bundle:
             report = compile_bundle(bundle, rerun, steps)
         return _show(report, rerun.out, as_json)
@@ -105,11 +114,43 @@ def command(
     device = load_device(target or "host")
     compile_module = _import_compiler()
     request: Request = compile_module.Request(
-        path, recipe, device, output or Path(f"{recipe.name}{SUFFIX}"), precision, trust, require_device
+        path,
+        recipe,
+        device,
+        output or Path(f"{recipe.name}{SUFFIX}"),
+        precision,
+        trust,
+        require_device,
+        _budget(time_budget),
+        resume,
     )
     if not quiet:
         _introduce(recipe.name, device)
-    return _show(compile_module.compile_model(request, steps), request.out, as_json)
+    if dry_run:
+        return _show_plan(compile_module.plan_only(request, steps), as_json)
+    try:
+        report = compile_module.compile_model(request, steps)
+    except KeyboardInterrupt:
+        if precision == "auto" and not quiet:
+            click.echo("  the same command with --resume goes on with the search", err=True)
+        raise
+    return _show(report, request.out, as_json)
+
+
+def _budget(text: str | None) -> float:
+    return parse_seconds(text) if text is not None else math.inf
+
+
+def _show_plan(found: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return 0
+    click.echo("would try  " + ", ".join(row["name"] for row in found["candidates"]))
+    for text in found["later"]:
+        click.echo(f"then       {text}")
+    click.echo("parts      " + ", ".join(f"{row['name']} ({row['operations']} operations)" for row in found["parts"]))
+    click.echo(f"takes      about {found['about_s']:.0f} s from here on (an estimate)")
+    return 0
 
 
 def _introduce(name: str, device: Device) -> None:
@@ -137,7 +178,7 @@ def _refuse_on_bundle(**flags: object) -> None:
         if value:
             raise UsageError(
                 "has no effect on a bundle, whose samples and inputs are settled",
-                where=f"--{name}",
+                where=f"--{name.replace('_', '-')}",
                 hint="Compile the model file instead.",
             )
 

@@ -19,6 +19,7 @@ from edgefuse.bundle_writer import new_bundle
 from edgefuse.calibration import open_calibration
 from edgefuse.candidates import Builder, Reach, kernel_counts, reach, refuse_elsewhere, store_artifact
 from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
+from edgefuse.compile.dry_run import dry_run
 from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.compile.parts import Parts, find_parts
 from edgefuse.compile.planner import Planner
@@ -27,6 +28,7 @@ from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.export import load_source
 from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
+from edgefuse.journal import Journal, kept_search, search_key
 from edgefuse.machine import usable_cores
 from edgefuse.manifest import GOLDEN, MODEL
 from edgefuse.metrics import SQNR, load_metric
@@ -38,8 +40,9 @@ from edgefuse.report import Planned
 from edgefuse.search import Search
 from edgefuse.spec import ModelSpec
 from edgefuse.split_plan import SplitPlan, open_split, store_parts
+from edgefuse.version import __version__ as VERSION
 
-__all__ = ["Request", "compile_model"]
+__all__ = ["Request", "compile_model", "plan_only"]
 
 
 def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
@@ -56,13 +59,18 @@ def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
         return _compile_into(folder, work, request, here, steps)
 
 
+def plan_only(request: Request, steps: Steps) -> dict[str, Any]:
+    """What :func:`compile_model` would try, and about how long it takes (``--dry-run``)."""
+    return dry_run(request, _prepare, steps)
+
+
 def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps: Steps) -> dict[str, Any]:
     device, asked = request.device, request.precision
     supported = here.found["precisions"] if here.found else device.precisions
     precisions = wanted_precisions(asked, supported, device.name)
     prepared = _prepare(folder, work, request, steps)
     with steps.step("Finding the branches") as step:
-        parts = find_parts(prepared.graphs.float_onnx, prepared.source.spec, {})
+        parts = find_parts(prepared.graphs.float_onnx, prepared.source.spec, request.recipe.state)
         step.note(parts.text)
     required = {FLOAT} if asked == "auto" else set(precisions)
     wanted = {PRECISIONS[name][0] for name in precisions}
@@ -71,28 +79,39 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
     )
     if here.found is None:
         return finish_portable(folder, request, prepared, graphs, failed, here.why, steps)
-    builder = Builder(work, prepared.golden, prepared.source.spec, device)
-    if asked == "auto":
-        search = _search(builder, prepared, failed, request)
+    if asked != "auto":
+        builder = Builder(work, prepared.golden, prepared.source.spec, device)
+        candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
+        choice = as_asked(candidates, asked)
+        made = Made(builder, parts, graphs, candidates[choice.name], candidates.get(FLOAT), choice, None, Planned())
+        return _finish_here(folder, request, prepared, made, here.found, steps)
+    with kept_search(_key(request), request.resume) as journal:
+        builder = Builder(work, prepared.golden, prepared.source.spec, device, journal.artifacts)
+        search = _search(builder, prepared, failed, request, journal)
         planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
         choice = planner.plan()
-        graphs, candidates, split = planner.made, search.candidates, planner.split(choice)
+        split, found = planner.split(choice), search.candidates
         planned = planner.planned(choice, split)
-    else:
-        candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
-        choice, split, planned = as_asked(candidates, asked), None, Planned()
-    made = Made(builder, parts, graphs, candidates[choice.name], candidates.get(FLOAT), choice, split, planned)
-    return _finish_here(folder, request, prepared, made, here.found, steps)
+        made = Made(builder, parts, planner.made, found[choice.name], found.get(FLOAT), choice, split, planned)
+        return _finish_here(folder, request, prepared, made, here.found, steps)
 
 
-def _search(builder: Builder, prepared: Prepared, failed: dict[str, str], request: Request) -> Search:
+def _key(request: Request) -> str:
+    """What an interrupted search must have in common with this one to be gone on with."""
+    recipe = request.recipe
+    files = [request.model, recipe.path, recipe.calibration.path, recipe.model.path, recipe.model.weights]
+    words = (request.device.name, str(recipe.accuracy), str(recipe.calibration), str(request.out.resolve()), VERSION)
+    return search_key([path for path in files if path is not None], *words)
+
+
+def _search(builder: Builder, prepared: Prepared, failed: dict[str, str], request: Request, journal: Journal) -> Search:
     """The search sees the calibrate split only; the golden split is for the verdict."""
     samples = builder.work / "search.npz"
     float_onnx = open_graph(
         prepared.graphs.float_onnx, prepared.source.spec, usable_cores()
     )  # three times torch's speed
     write_golden(samples, prepared.samples.calibrate, float_onnx)
-    return Search(builder, samples, prepared.judge, request.budget_s, failed=failed)
+    return Search(builder, samples, prepared.judge, request.budget_s, journal, failed=failed)
 
 
 def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepared:

@@ -88,7 +88,7 @@ def find_parts(path: Path, spec: ModelSpec, state: Mapping[str, str]) -> Parts:
 def cut_graph(
     builder: Builder, graph: str, path: Path, state: Mapping[str, str], ways: tuple[Settings, ...]
 ) -> PartSet:
-    """The parts of the graph at *path*, written and compiled; raises ``ToolchainError`` where the vendor refuses one."""
+    """The parts of the graph at *path*, written and compiled; ``ToolchainError`` where the vendor refuses one."""
     found: Split = split(onnx.load(path), builder.spec, state)
     folder = builder.work / f"parts-{graph}"
     folder.mkdir()

@@ -25,7 +25,8 @@ from edgefuse.report.html import write_html
 @dataclass(frozen=True)
 class Request:
     """What the user asked for, flags already merged into the recipe. ``model`` is the file to load;
-    ``require_device`` refuses to work where the device is not here."""
+    ``require_device`` refuses to work where the device is not here. ``budget_s`` ends the search; ``resume`` goes on
+    with one that was interrupted."""
 
     model: Path
     recipe: Recipe
@@ -35,6 +36,7 @@ class Request:
     trust: bool = False
     require_device: bool = False
     budget_s: float = math.inf
+    resume: bool = False
 
 
 @dataclass(frozen=True)

@@ -54,3 +54,28 @@ def p90_interval(latency: Mapping[str, Any]) -> tuple[float, float]:
     (low, high), canary = latency["p90_ci95_ms"], latency["canary_p90_ratio"]
     noise = max(canary, 1 / canary)
     return low / noise, high * noise
+
+
+def size_text(size_bytes: int) -> str:
+    """A tensor's or a part's size as a person reads it: 640 B, 12.8 KB, 8.20 MB (powers of ten)."""
+    for unit, scale in (("MB", 1e6), ("KB", 1e3)):
+        if size_bytes >= 0.9995 * scale:
+            return f"{significant(size_bytes / scale)} {unit}"
+    return f"{size_bytes} B"
+
+
+def count_text(value: int) -> str:
+    """A large count as a person reads it: 148 M, 2.24 k."""
+    for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * scale:
+            return f"{significant(value / scale)} {unit}"
+    return str(value)
+
+
+def percent(share: float) -> str:
+    """A share as a person reads it: 34 %, and "< 1 %" rather than a zero that is none."""
+    return "< 1 %" if 0 < share < 0.005 else f"{share:.0%}".replace("%", " %")
+
+
+def threads_text(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"

@@ -146,7 +146,10 @@ def branch(g):
     flag = g.temporary("Greater", f"{mean} {g.constant(np.float32(0))}")
     bodies = [
         helper.make_graph(
-            [helper.make_node(op, [name], ["out"])], "b", [], [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+            [helper.make_node(op, [name], ["out"])],
+            "b",
+            [],
+            [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
         )
         for op, name in (("Neg", a), ("Tanh", b))
     ]

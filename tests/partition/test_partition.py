@@ -1,4 +1,4 @@
-"""Each rule of docs/partition.md on a graph written for it; every graph's parts give the whole's outputs bit for bit."""
+"""Each rule of docs/partition.md on a graph written for it, whose parts give the whole's outputs bit for bit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def test_inputs_of_one_stream_are_one_branch():
 
 
 def test_one_stream_is_one_part_and_no_stream_is_a_trunk():
-    found = check_composition(*build([node("MatMul", "a w", "f"), node("Relu", "f", "y")], {"a": A}, ["y"], w=weights(8, 2)))
+    found = check_composition(
+        *build([node("MatMul", "a w", "f"), node("Relu", "f", "y")], {"a": A}, ["y"], w=weights(8, 2))
+    )
     assert names(found.partition) == ["a"] and found.partition.trunk is None
     model, spec = build([node("Relu", "w", "y")], {"a": A}, ["y"], w=weights(3))
     found = check_composition(model, spec)
@@ -147,9 +149,7 @@ def test_weights_that_only_a_body_reads_travel_with_its_part():
 
 def test_an_int8_graph_is_cut_at_the_int8_tensor():
     pair = [node("QuantizeLinear", "fa s z", "q"), node("DequantizeLinear", "q s z", "dq")]
-    found = check_composition(
-        *two_branches(*pair, node("Add", "dq fb", "y"), s=np.float32(0.1), z=np.uint8(128))
-    )
+    found = check_composition(*two_branches(*pair, node("Add", "dq fb", "y"), s=np.float32(0.1), z=np.uint8(128)))
     assert found.node_parts["n_q"] == "a" and found.node_parts["n_dq"] == "trunk"
     assert [(t.name, t.dtype) for t in found.partition.tensors] == [("q", "uint8"), ("fb", "float32")]
     assert found.partition.boundary_bytes == 4 + 16
@@ -158,7 +158,12 @@ def test_an_int8_graph_is_cut_at_the_int8_tensor():
 def test_a_tensor_that_the_branch_needs_too_is_dequantized_in_both():
     pair = [node("QuantizeLinear", "fa s z", "q"), node("DequantizeLinear", "q s z", "dq")]
     model, spec = two_branches(
-        *pair, node("Relu", "dq", "aux"), node("Add", "dq fb", "y"), outputs=("y", "aux"), s=np.float32(0.1), z=np.int8(0)
+        *pair,
+        node("Relu", "dq", "aux"),
+        node("Add", "dq fb", "y"),
+        outputs=("y", "aux"),
+        s=np.float32(0.1),
+        z=np.int8(0),
     )
     found = check_composition(model, spec)
     assert found.node_parts["n_dq"] == "a" and part_of(found, "a").outputs == ("q", "aux")
@@ -175,7 +180,9 @@ def test_cheap_nodes_that_make_a_tensor_larger_move_to_the_trunk_and_heavy_ones_
 
 
 def test_weights_make_an_elementwise_node_heavy():
-    found = check_composition(*two_branches(node("Add", "fa table", "e"), node("Add", "e fb", "y"), table=weights(16, 4)))
+    found = check_composition(
+        *two_branches(node("Add", "fa table", "e"), node("Add", "e fb", "y"), table=weights(16, 4))
+    )
     assert part_of(found, "a").outputs == ("e",)
     found = check_composition(
         *two_branches(node("Mul", "fa two", "e"), node("Expand", "e shape", "g"), node("Add", "g fb", "y"),
@@ -192,7 +199,10 @@ def test_of_cuts_with_equal_bytes_the_one_with_fewer_tensors_is_taken():
 
 
 def test_a_tensor_that_many_trunk_nodes_read_counts_once():
-    readers = [node("Expand", "fa shape", "e"), *(node("Add", f"{x} fb", f"y{i}") for i, x in enumerate(("e", "fa", "e")))]
+    readers = [
+        node("Expand", "fa shape", "e"),
+        *(node("Add", f"{x} fb", f"y{i}") for i, x in enumerate(("e", "fa", "e"))),
+    ]
     model, spec = two_branches(*readers, outputs=("y0", "y1", "y2"), shape=np.array([2, 4]))
     assert part_of(check_composition(model, spec), "a").outputs == ("fa",)
 
@@ -264,7 +274,7 @@ def test_state_of_one_branch_stays_in_it_and_state_that_the_trunk_reads_does_not
 
 def lstm_model(behind):
     nodes = [
-        helper.make_node("LSTM", ["imu", "wi", "wr", "", "", "h", "c"], ["s", "h_out", "c_out"], name="lstm", hidden_size=4),
+        helper.make_node("LSTM", ["imu", "wi", "wr", "", "", "h", "c"], ["s", "h_out", "c_out"], "lstm", hidden_size=4),
         node("Squeeze", "h_out zero", "f"), node("MatMul", "b wb", "fb"), *behind,
     ]  # fmt: skip
     return build(
@@ -290,7 +300,9 @@ def test_state_that_two_sensors_meet_belongs_to_the_trunk():
 
 
 def test_a_model_of_one_sensor_with_state_is_one_part():
-    model, spec = build([node("MatMul", "a w", "f"), node("Add", "f h", "y")], {"a": A, "h": [1, 8]}, ["y"], w=weights(8, 8))
+    model, spec = build(
+        [node("MatMul", "a w", "f"), node("Add", "f h", "y")], {"a": A, "h": [1, 8]}, ["y"], w=weights(8, 8)
+    )
     found = check_composition(model, spec, {"h": "y"})
     assert names(found.partition) == ["a"] and found.partition.runs_always(found.partition.parts[0])
 
@@ -356,7 +368,8 @@ def test_branches_that_want_each_others_shapes_do_not_wait_for_each_other():
         node("Shape", "fa", "sa"), node("Shape", "fb", "sb"),
         node("ConstantOfShape", "sa", "za"), node("ConstantOfShape", "sb", "zb"),
         node("ReduceSum", "za", "ta", keepdims=0), node("ReduceSum", "zb", "tb", keepdims=0),
-        node("Add", "fa tb", "ga"), node("Softmax", "ga", "ha"), node("Add", "fb ta", "gb"), node("Softmax", "gb", "hb"),
+        node("Add", "fa tb", "ga"), node("Softmax", "ga", "ha"),
+        node("Add", "fb ta", "gb"), node("Softmax", "gb", "hb"),
         node("ReduceMax", "ha", "ma", keepdims=0), node("ReduceMax", "hb", "mb", keepdims=0), node("Add", "ma mb", "y"),
     ]  # fmt: skip
     found = check_composition(*two_branches(*nodes, inputs=inputs))

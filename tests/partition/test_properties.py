@@ -4,16 +4,21 @@ twice, and the boundary is no larger than where streams first meet."""
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from onnx import helper
 
-from edgefuse.parts import Partition, tensor_bytes
+from edgefuse.errors import ModelError
 from edgefuse.partition import split
 from edgefuse.partition.nodes import CHEAP, reads
+from edgefuse.parts import Partition, tensor_bytes
+from edgefuse.quantize import quantize_int8
 from tests.partition.graphs import feed_of, open_parts, run, run_parts, same, session_of
 from tests.partition.random_graphs import fusion_graphs
 
@@ -87,7 +92,7 @@ def streams_of(model, spec):
     found = {item.name: {item.stream} for item in spec.inputs}
     for n in model.graph.node:
         behind = set().union(*(found.get(name, set()) for name in reads(n)))
-        found.update({name: behind for name in n.output})
+        found.update(dict.fromkeys(n.output, behind))
     return found
 
 
@@ -121,6 +126,23 @@ def test_static_graphs(case):
 def test_graphs_with_open_shapes(case):
     model, spec, state = case
     check(model, spec, state, [rows(spec, feed_of(spec, 3), count) for count in (2, 3, 4)])
+
+
+@given(fusion_graphs(), st.sampled_from(["openvino", "tensorrt"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_int8_graph_has_the_same_parts(case, scheme):
+    model, spec, state = case
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
+        onnx.save(model, paths[0])
+        try:
+            quantize_int8(*paths, [feed_of(spec, seed) for seed in (1, 2)], scheme)
+        except ModelError:  # nothing in it to quantize
+            return
+        quantized = onnx.load(paths[1])
+    found = check(quantized, spec, state, [feed_of(spec, 3)])
+    wanted = split(model, spec, state).partition.parts
+    assert [(p.name, p.streams) for p in found.partition.parts] == [(p.name, p.streams) for p in wanted]
 
 
 @given(fusion_graphs())

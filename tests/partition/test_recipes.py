@@ -27,7 +27,7 @@ def exported(request, tmp_path_factory):
     source = load_source(recipe.model.path or recipe.model.weights, recipe)
     source.export(folder / "float.onnx")
     calibration = open_calibration(recipe.calibration, source.spec, recipe.accuracy.label)
-    samples = list(calibration.calibrate.first(24).feeds())
+    samples = list(calibration.calibrate.first(8).feeds())
     for scheme in ("openvino", "tensorrt"):
         quantize_int8(folder / "float.onnx", folder / f"{scheme}.onnx", samples, scheme)
     graphs = {name: onnx.load(folder / f"{name}.onnx") for name in ("float", "openvino", "tensorrt")}
@@ -41,6 +41,6 @@ def test_the_parts_of_a_recipe_are_the_expected_ones_and_equal_the_whole(exporte
     found = split(graphs[graph], spec)
     assert names(found.partition) == EXPECTED[name]
     whole, sessions = session_of(graphs[graph], optimize), open_parts(found.models(), optimize)
-    for feed in samples[:8]:
+    for feed in samples:
         got, wanted = run_parts(sessions, found.partition, feed), run(whole, feed, list(spec.outputs))
         assert all(same(got[output], wanted[output]) for output in spec.outputs)

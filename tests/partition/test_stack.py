@@ -37,7 +37,9 @@ def test_split_inside_the_pieces():
 
 def test_a_split_across_a_seam_stays_in_the_trunk_and_the_others_do_not():
     nodes = [CONCAT, node("Split", "j sizes", "p x q", axis=1)]
-    found = check_composition(*build([*STREAMS, *nodes], INPUTS, ["p", "x", "q"], **CONSTANTS, sizes=np.array([2, 4, 2])))
+    found = check_composition(
+        *build([*STREAMS, *nodes], INPUTS, ["p", "x", "q"], **CONSTANTS, sizes=np.array([2, 4, 2]))
+    )
     assert [part.outputs for part in found.partition.parts] == [("fa", "p"), ("fb", "q"), ("x",)]
 
 
@@ -50,7 +52,8 @@ def test_slice_of_one_piece(start, end):
 def test_slice_along_two_axes():
     model, spec = build(
         [*STREAMS, CONCAT, node("Slice", "j s e x", "p"), node("Slice", "j s1 e1", "q")], INPUTS, ["p", "q"],
-        **CONSTANTS, s=np.array([1, 0]), e=np.array([3, 1]), x=np.array([-1, 0]), s1=np.array([0, 4]), e1=np.array([1, 8]),
+        **CONSTANTS, s=np.array([1, 0]), e=np.array([3, 1]), x=np.array([-1, 0]),
+        s1=np.array([0, 4]), e1=np.array([1, 8]),
     )  # fmt: skip
     assert names(check_composition(model, spec).partition) == ["a", "b"]
 
@@ -68,12 +71,18 @@ def test_slices_with_steps_or_across_seams_or_of_nothing_stay():
 def test_gather_inside_a_piece():
     separate(CONCAT, node("Gather", "j i", "p", axis=1), node("Gather", "j k", "q", axis=-1),
              i=np.array([[3, 0], [1, 1]]), k=np.array(-1))  # fmt: skip
-    model, spec = build([*STREAMS, CONCAT, node("Gather", "j i", "p", axis=1)], INPUTS, ["p"], **CONSTANTS, i=np.array([0, 4]))
+    model, spec = build(
+        [*STREAMS, CONCAT, node("Gather", "j i", "p", axis=1)], INPUTS, ["p"], **CONSTANTS, i=np.array([0, 4])
+    )
     assert check_composition(model, spec).partition.trunk is not None
 
 
 def test_torch_stack_then_index_gives_the_tensor_itself():
-    stack = [node("Unsqueeze", "fa axis", "ua"), node("Unsqueeze", "fb axis", "ub"), node("Concat", "ua ub", "j", axis=1)]
+    stack = [
+        node("Unsqueeze", "fa axis", "ua"),
+        node("Unsqueeze", "fb axis", "ub"),
+        node("Concat", "ua ub", "j", axis=1),
+    ]
     found = separate(*stack, node("Gather", "j first", "p", axis=1), node("Gather", "j last", "q", axis=1),
                      axis=np.array([-2]), first=np.array(0), last=np.array(-1))  # fmt: skip
     assert {n.output[0]: list(n.input) for n in found.model.graph.node if n.op_type == "Identity"} == {

@@ -38,7 +38,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Loss:
-    """What is lost when only the unit is INT8: ``drop`` in the metric (None for sqnr), ``sqnr_db`` of the worst output."""
+    """What is lost when only the unit is INT8: ``drop`` in the metric (None: sqnr), ``sqnr_db`` of the worst output."""
 
     unit: Unit
     drop: float | None
@@ -120,7 +120,7 @@ class Probe:
                 break
         return used, kept
 
-    def loss(self, unit: Unit, treatment: Treatment = Treatment()) -> Loss:
+    def loss(self, unit: Unit, treatment: Treatment) -> Loss:
         """What quantizing *unit* alone costs, with *treatment*'s ways of quantizing."""
         others = {item.node.name for item in self.quantizer.candidates} - set(unit.nodes)
         alone = Treatment(frozenset(others), residuals=False, depthwise=treatment.depthwise)
