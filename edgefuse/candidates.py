@@ -24,12 +24,14 @@ from edgefuse.device import Device, is_this_machine
 from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
+from edgefuse.machine import ProcessorTime, processor_time
 from edgefuse.plan import Candidate
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
 from edgefuse.spec import Feed, ModelSpec
 
 LATENCY_FEEDS = 16
+BUSY = 0.1
 BUILD_TIMEOUT_S = 3600.0
 """A large engine takes minutes on a desktop GPU and can take half an hour on an Orin Nano."""
 
@@ -208,8 +210,16 @@ class Builder:
             for name in ("compiled", "again") if open_parts is not None else ():
                 runners[name] = open_parts()  # type: ignore[misc]
                 stack.callback(runners[name].close)
+            before = processor_time()
             found = latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
-            return {**found, "notes": list(getattr(runners["compiled"], "notes", ()))}
+            notes = [*getattr(runners["compiled"], "notes", ()), *_busy_note(before, processor_time())]
+            return {**found, "notes": notes}
+
+
+def _busy_note(before: ProcessorTime | None, after: ProcessorTime | None) -> list[str]:
+    """Latencies of a busy machine are not its own: what is fastest then may not be otherwise."""
+    others = after.others_since(before) if before and after else 0.0
+    return [f"others used {others:.0%} of this machine while latency was measured"] if others > BUSY else []
 
 
 def kernel_counts(artifact: Path) -> dict[str, int] | None:

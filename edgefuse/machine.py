@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import re
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,31 @@ def memory_gib() -> float:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError):
         return 0.0
+
+
+@dataclass(frozen=True)
+class ProcessorTime:
+    """Seconds: of the clock, of all processors at work, and of this process at work."""
+
+    clock: float
+    all: float
+    own: float
+
+    def others_since(self, earlier: ProcessorTime) -> float:
+        """Share of this machine's processors that others used since *earlier*, from 0 to 1."""
+        others = (self.all - earlier.all) - (self.own - earlier.own)
+        return min(max(others / max((self.clock - earlier.clock) * (os.cpu_count() or 1), 1e-9), 0.0), 1.0)
+
+
+def processor_time() -> ProcessorTime | None:
+    """None where the system does not say (only Linux does)."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+        ticks = os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+    user, nice, system, _, _, irq, softirq, *_ = (int(field) for field in fields)  # proc(5)
+    return ProcessorTime(time.monotonic(), (user + nice + system + irq + softirq) / ticks, time.process_time())
 
 
 def cpu_name() -> str:

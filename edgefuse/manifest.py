@@ -8,7 +8,7 @@ from typing import Any
 
 from edgefuse.backends import Settings
 from edgefuse.json_shape import check_form
-from edgefuse.parts import Partition
+from edgefuse.parts import Partition, check_partition
 from edgefuse.precision import GRAPHS, PRECISIONS, base_of
 from edgefuse.spec import ModelSpec
 from edgefuse.verdict import Verdict
@@ -69,20 +69,28 @@ def check_manifest(manifest: Any) -> str:
     p90_ms = manifest["limits"]["p90_ms"]
     if p90_ms is not None and p90_ms <= 0:
         raise ValueError(f"limits.p90_ms is {p90_ms!r}; expected more than 0")
-    made = manifest["artifact"]
+    made, names = manifest["artifact"], _check_parts(manifest)
     if made is not None:
-        _check_artifact(made, manifest["partition"])
+        _check_artifact(made, names)
     elif not {SEARCH, EMULATED} <= manifest["files"].keys():
         raise ValueError("a portable bundle without the samples that its device needs")
     return str((made or manifest["target"])["backend"])
 
 
-def _check_artifact(made: dict[str, Any], partition: dict[str, Any] | None) -> None:
+def _check_parts(manifest: dict[str, Any]) -> list[str]:
+    """The names of the parts."""
+    if manifest["partition"] is None:
+        return []
+    found = Partition.from_json(manifest["partition"])
+    check_partition(found, ModelSpec.from_json(manifest["model"]))
+    return [part.name for part in found.parts]
+
+
+def _check_artifact(made: dict[str, Any], names: list[str]) -> None:
     """The whole graph's artifact, and where the model was worth splitting one for each part."""
     for item in [made, *made["parts"]]:
         _inside(item["path"])
         Settings(**item["settings"])
-    names = [part.name for part in Partition.from_json(partition).parts] if partition is not None else []
     found = [part["name"] for part in made["parts"]]
     if found and found != names:
         raise ValueError(f"artifact.parts are {found}; the partition has {names}")

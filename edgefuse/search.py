@@ -16,7 +16,7 @@ from typing import Any
 
 from edgefuse.backends import Runner
 from edgefuse.candidates import Builder, first_feeds
-from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
+from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, likely_passes
 from edgefuse.errors import ToolchainError, left_out
 from edgefuse.golden import read_golden
 from edgefuse.journal import Journal
@@ -141,7 +141,10 @@ class Search:
         accurate. Float is always there."""
         if not self.rows:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
-            raise ToolchainError(f"no precision runs here: {reasons}")
+            raise ToolchainError(
+                f"no precision runs here: {reasons}",
+                hint="Try --precision float, or another version of the vendor's library (see: edgefuse doctor).",
+            )
         best = self._final(self._finalists())
         others = [{"name": name, **self._blank(name), "failed": reason} for name, reason in self.failed.items()]
         rows = sorted(self.rows.values(), key=lambda row: float(row["p50_ms"]))
@@ -195,11 +198,10 @@ def judge_runner(name: str, runner: Runner, samples: Path, judge: Judge, count: 
     taken = itertools.islice(read_golden(samples), count)
     comparison = compare_stages(taken, {name: runner}, judge, [pair])[pair]
     entry = judge_accuracy(comparison, pair, judge)
-    within = entry["candidate"] >= entry["limit"] if judge.metric is None else entry["drop"] <= entry["limit"]
     return {
         "drop": entry["drop"],
         "sqnr_db": comparison.worst_sqnr_db if judge.metric is None else comparison.sqnr_db,
-        "passes": bool(within) and not comparison.nonfinite,
+        "passes": likely_passes(comparison, pair, judge),
         "samples": entry["samples"],
         "complete": count is None,
     }

@@ -17,7 +17,7 @@ import numpy as np
 from edgefuse.assembled import Assembled, find_lanes
 from edgefuse.backends import Runner, Settings
 from edgefuse.candidates import Builder
-from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
+from edgefuse.check import REFERENCE, Judge, compare_stages, likely_passes
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
 from edgefuse.machine import usable_cores
@@ -194,9 +194,7 @@ def _agreement(arms: Mapping[str, Runner], samples: Path, judge: Judge, name: st
     comparison = compare_stages(read_golden(samples), {name: _Both()}, judge, [pair])[pair]
     for row in recorded:
         equal, count, largest = equal + row["equal"], count + 1, max(largest, row["max_abs"])
-    entry = judge_accuracy(comparison, pair, judge)
-    within = entry["candidate"] >= entry["limit"] if judge.metric is None else entry["drop"] <= entry["limit"]
-    return {"equal": equal, "samples": count, "max_abs": largest, "passes": bool(within) and not comparison.nonfinite}
+    return {"equal": equal, "samples": count, "max_abs": largest, "passes": likely_passes(comparison, pair, judge)}
 
 
 def _distance(one: Any, other: Any) -> float:

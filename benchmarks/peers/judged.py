@@ -8,6 +8,7 @@ from typing import Any
 
 from edgefuse.check import REFERENCE, compare_stages, judge_accuracy
 from edgefuse.golden import Recorded, read_golden
+from edgefuse.metrics import SQNR
 from peers.case import Case
 
 
@@ -23,6 +24,14 @@ class Judged:
     @property
     def passes(self) -> bool:
         return bool(self.accuracy["verdict"] == "pass")
+
+    @property
+    def worst(self) -> str:
+        """``worst_db``, and its interval where the gate is one of SQNR."""
+        if self.accuracy["metric"] != SQNR or not self.accuracy["ci95"]:
+            return f"{self.worst_db:.1f}"
+        low, high = self.accuracy["ci95"]
+        return f"{self.worst_db:.1f} ({low:.1f} … {high:.1f})"
 
     @property
     def metric(self) -> str:

@@ -19,7 +19,7 @@ from peers.race import geometric_mean, ratio_of
 PACKAGES = ("openvino", "nncf", "onnxruntime", "torch", "numpy")
 QUIET = 0.1
 COLUMNS = (
-    *("", "p50 ms", "p90 ms", "× f32", "SQNR dB", "lowest dB", "metric %, drop in points", "gate"),
+    *("", "p50 ms", "p90 ms", "× f32", "SQNR dB", "lowest dB (95 %)", "metric %, drop in points", "gate"),
     *("build s", "peak MB", "note"),
 )
 
@@ -42,7 +42,7 @@ def _row(result: Result, name: str) -> tuple[str, ...]:
     return (
         *((f"{times.p50:.3f}", f"{times.p90:.3f}") if times else ("", "")),
         f"{speedup:.2f}" if speedup else "",
-        *((f"{judged.plain_db:.1f}", f"{judged.worst_db:.1f}", judged.metric) if judged else ("", "", "")),
+        *((f"{judged.plain_db:.1f}", judged.worst, judged.metric) if judged else ("", "", "")),
         judged.accuracy["verdict"] if judged else "",
         *((f"{cost.seconds:.1f}", f"{cost.peak_mb:.0f}") if cost else ("–", "–")),
         result.failed.get(name) or result.notes.get(name, ""),

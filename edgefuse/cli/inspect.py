@@ -1,11 +1,12 @@
-"""``edgefuse inspect``: what is in a bundle, or in a model file."""
+"""``edgefuse inspect``: what is in a bundle, or in a model file, and which branches it has."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -13,9 +14,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.bundle import Bundle, open_bundle
+from edgefuse.cli.branches_table import print_branches
+from edgefuse.errors import EdgeFuseError
 from edgefuse.manifest import MANIFEST
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from edgefuse.export import Source
 
 
 @click.command("inspect")
@@ -24,7 +30,7 @@ from edgefuse.spec import ModelSpec
 @click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
-    """Show the inputs, outputs and plan of the bundle or model file at PATH."""
+    """Show the inputs, outputs, branches and plan of the bundle or model file at PATH."""
     if _is_bundle(Path(path)):
         with open_bundle(Path(path)) as bundle:
             facts = _bundle_facts(bundle)
@@ -35,6 +41,9 @@ def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
     else:
         _print(facts)
 
+
+PLANNED = ("parts", "boundary", "cut")
+"""What the bundle's plan says of the parts, and :func:`_branches` of a model's."""
 
 PORTABLE = "none yet: portable; compile it on its device with edgefuse compile"
 
@@ -51,18 +60,20 @@ def _is_bundle(path: Path) -> bool:
 
 def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
     manifest, made = bundle.manifest, bundle.manifest["artifact"]
+    plan = manifest["plan"]
     return {
         "name": manifest["name"],
         "kind": "bundle",
         "verdict": manifest["verdict"],
-        "precision": manifest["plan"]["precision"],
-        "threads": manifest["plan"]["threads"],
+        "precision": plan["precision"],
+        "threads": plan["threads"],
         "target": manifest["target"]["name"],
         "backend": f"{made['backend']} {made['version']} on {made['arch']}" if made else PORTABLE,
         "graphs": ", ".join(manifest["graphs"]),
         "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
         f"{len(manifest['files'])} files, every hash right",
         "model": manifest["model"],
+        **{key: plan[key] for key in PLANNED if key in plan},
     }
 
 
@@ -79,13 +90,38 @@ def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, A
         "kind": source.kind,
         **({"notes": "; ".join(source.notes)} if source.notes else {}),
         "model": source.spec.to_json(),
+        **_branches(source),
     }
 
 
+def _branches(source: Source) -> dict[str, Any]:
+    """The parts that the model would be cut into; of a model that cannot be, the reason."""
+    from edgefuse.compile.parts import boundary, find_parts
+
+    with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
+        path = Path(folder, "model.onnx")
+        try:
+            source.export(path)
+            partition = find_parts(path, source.spec, {}).partition
+        except Exception as error:  # whatever it is, the inputs and outputs above are worth showing
+            what = error.what if isinstance(error, EdgeFuseError) else str(error) or "no reason given"
+            return {"parts": [], "boundary": [], "cut": None, "no_parts": f"{type(error).__name__}: {what}"}
+    rows = [
+        {
+            **part.to_json(),
+            "kind": "trunk" if part is partition.trunk else "branch",
+            "latency_p50_ms": None,
+            "latency_reason": "inspect measures nothing",
+        }
+        for part in partition.parts
+    ]
+    return {"parts": rows, "boundary": list(boundary(partition)), "cut": None}
+
+
 def _print(facts: dict[str, Any]) -> None:
-    console, spec = Console(highlight=False), ModelSpec.from_json(facts["model"])
+    console, spec = Console(highlight=False, emoji=False), ModelSpec.from_json(facts["model"])
     for key, value in facts.items():
-        if key != "model":
+        if key not in ("model", "no_parts", *PLANNED):
             console.print(f"[dim]{key:<10}[/] {escape(str(value))}", soft_wrap=True)
     table = Table("input", "shape", "dtype", "modality", "stream", "rate", box=None, header_style="dim")
     for tensor in spec.inputs:
@@ -95,3 +131,6 @@ def _print(facts: dict[str, Any]) -> None:
         )
     console.print(table)
     console.print(f"[dim]outputs[/]    {escape(', '.join(spec.outputs))}")
+    print_branches(console, facts)
+    if "no_parts" in facts:
+        console.print(f"[dim]branches[/]   not found: {escape(facts['no_parts'])}")

@@ -7,17 +7,31 @@ pictures are passed as markup.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from edgefuse.report.branches import calls_text, costs_text, equality_text, kept_text, operations_text, picture_rows
 from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
+from edgefuse.report.losses import read_losses
+from edgefuse.report.part_ways import read_ways
 from edgefuse.report.pictures import accuracy_picture, candidates_picture, latency_picture
-from edgefuse.report.text import estimate_text, summary_rows
-from edgefuse.report.units import decibels_text, drop_text, megabytes, score_text, significant
+from edgefuse.report.text import estimate_text, plan_reason, summary_rows
+from edgefuse.report.tried import is_glance, listed_rows
+from edgefuse.report.units import (
+    count_text,
+    decibels_text,
+    drop_text,
+    megabytes,
+    percent,
+    score_text,
+    significant,
+    threads_text,
+)
 from edgefuse.report.why import why
 
 TEMPLATE = "report.html.j2"
@@ -64,13 +78,34 @@ def render(report: dict[str, Any]) -> str:
             emulated=report["accuracy"][0].get("emulated", False),
             figures=headline(report),
             stages=straight_line(report),
+            reached=judged_stages(report),
             rows=summary_rows(report),
             graphs=graph_facts(report),
             findings=lint_findings(report),
             estimate=estimate_text(report["estimate"]) if report.get("estimate") else None,
+            **_plan_facts(report),
             pictures=_pictures(report),
         )
     )
+
+
+def _plan_facts(report: dict[str, Any]) -> dict[str, Any]:
+    """What the page says of the plan: candidates, parts, and where the accuracy goes."""
+    plan = report.get("plan", {"parts": [], "candidates": [], "reason": "", "cut": None})
+    lanes, trunk = picture_rows(report)
+    cut = plan.get("cut")
+    shown, folded = listed_rows(plan)
+    return {
+        "plan_reason": plan_reason(plan),
+        "shown": shown,
+        "folded": folded,
+        "lanes": lanes,
+        "trunk": trunk,
+        "cut": cut and {"kept": kept_text(cut), "equal": equality_text(cut), "calls": calls_text(cut)},
+        "costs": costs_text(cut) if cut else None,
+        "ways": read_ways(plan),
+        "losses": read_losses(plan),
+    }
 
 
 def _pictures(report: dict[str, Any]) -> dict[str, Any]:
@@ -91,14 +126,25 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["glance"] = is_glance
     environment.filters |= {
         "significant": significant,
         "decibels": decibels_text,
         "drop": drop_text,
         "score": score_text,
         "megabytes": megabytes,
+        "percent": percent,
+        "count": count_text,
+        "threads": threads_text,
+        "operations": operations_text,
+        "breakable": _breakable,
     }
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """A long name breaks after _ / . - before it breaks anywhere else."""
+    return Markup("<wbr>").join(escape(word) for word in re.split(r"(?<=[_/.\-])(?=.)", name))
 
 
 def _markup(svg: str | None) -> Markup | None:
@@ -174,19 +220,26 @@ def _speedup_figure(latency: dict[str, Any]) -> Figure:
 
 
 def straight_line(report: dict[str, Any]) -> list[Stage]:
-    """Float model → … → compiled; empty where the report has no arrows."""
+    """Float model → … → compiled (→ part by part); empty where the report has no arrows."""
     gates = report.get("gates", [])
     if not gates:
         return []
     model = report["model"]
     exporter = "as it was given" if model["exporter"] == model["source"] else f"by {model['exporter']}"
     details = {"ONNX": exporter, **STAGE_DETAILS}
+    arrows = {"compile": _compiled_detail(report), "split": f"{len(report['plan']['parts'])} parts"}
     stages = [Stage(gates[0]["from"], model["source"])]
-    stages += [Stage(gate["to"], details.get(gate["to"], ""), gate) for gate in gates]
-    last = stages[-1]
-    return [*stages[:-1], Stage(last.name, _compiled_detail(report), last.gate)]
+    return [*stages, *(Stage(gate["to"], arrows.get(gate["name"], details.get(gate["to"], "")), gate) for gate in gates)]
 
 
 def _compiled_detail(report: dict[str, Any]) -> str:
     backend, finish = report["backend"], report.get("finish")
     return f"{backend['name']} on {finish['on']}" if finish else f"{backend['name']} {backend['version']}"
+
+
+def judged_stages(report: dict[str, Any]) -> int:
+    """How many boxes of the straight line the end-to-end accuracy spans: what a call runs, and emulated what there is."""
+    gates = report.get("gates", [])
+    names = [gate["name"] for gate in gates]
+    beside = "split" in names and report["plan"]["cut"]["calls"] == "whole"
+    return len(gates) + 1 - int(beside or report["accuracy"][0].get("emulated", False))

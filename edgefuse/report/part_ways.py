@@ -63,11 +63,11 @@ def _cells(
 ) -> tuple[Cell | None, ...]:
     own = [best.get((part, name)) for name in names]
     fastest = min((item["p50_ms"] for item in own if item is not None), default=0.0)
-    return tuple(
-        item
-        and Cell(item["p50_ms"], item["threads"], item["threads"] != plan["threads"], item["p50_ms"] == fastest)
-        for item in own
-    )  # fmt: skip
+    return tuple(None if item is None else _cell(item, plan["threads"], fastest) for item in own)
+
+
+def _cell(item: Mapping[str, Any], threads: int, fastest: float) -> Cell:
+    return Cell(item["p50_ms"], item["threads"], item["threads"] != threads, item["p50_ms"] == fastest)
 
 
 def _sum(column: list[Cell | None]) -> float | None:

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.manifest import REPORT, REPORT_HTML
+from edgefuse.report.branches import branches_text, split_text
 from edgefuse.report.graphs import lint_findings, parser_answers
-from edgefuse.report.units import decibels_text, drop_text, significant
+from edgefuse.report.units import decibels_text, drop_text, listed, significant, threads_text
 from edgefuse.report.why import waiting
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "pending": "bold cyan"}
@@ -57,7 +58,7 @@ def _report_file(bundle: Path) -> str:
 
 def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """What a person wants to know, as name and sentence; also the HTML report's summary."""
-    rows = [("plan", _plan_text(report))] if "plan" in report else []
+    rows = _plan_rows(report["plan"], report) if "plan" in report else []
     rows += _left_out(report)
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
     rows.append(("latency", _latency_text(report["latency"])))
@@ -68,28 +69,59 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + [("nvidia", answer) for answer in parser_answers(report)]
 
 
-def _plan_text(report: dict[str, Any]) -> str:
-    plan = report["plan"]
+def _plan_rows(plan: dict[str, Any], report: dict[str, Any]) -> list[tuple[str, str]]:
+    """The choice, and of a model with several parts what each takes and whether they run one by one."""
+    rows = [("plan", _plan_text(plan, report.get("backend", {}).get("name")))]
+    branches, cut = branches_text(plan), plan.get("cut")
+    if branches is not None:
+        rows.append(("branches", branches))
+    return [*rows, ("split", split_text(cut))] if cut else rows
+
+
+def _plan_text(plan: dict[str, Any], backend: str | None) -> str:
     kernels = "".join(f", {count} {name}" for name, count in (plan.get("kernels") or {}).items())
     if kernels:
-        return f"{plan['reason']}; kernels: {kernels[2:]}"
-    threads = plan["threads"] if report.get("backend", {}).get("name") != "tensorrt" else 0  # an engine has none
-    return f"{plan['reason']}; {threads} thread{'' if threads == 1 else 's'}" if threads else str(plan["reason"])
+        return f"{plan_reason(plan)}; kernels: {kernels[2:]}"
+    known = backend == "tensorrt" or "thread" in plan.get("name", "")  # an engine has none, and the name says it
+    return plan_reason(plan) if known or not plan["threads"] else f"{plan_reason(plan)}; {threads_text(plan['threads'])}"
+
+
+def plan_reason(plan: dict[str, Any]) -> str:
+    """Why this plan, and whether the search was cut short."""
+    reason, early = str(plan["reason"]), plan.get("ended_early")
+    return f"{reason} ({early})" if early and early not in reason else reason
 
 
 def _left_out(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """The precisions that were tried and cannot be had, each with its reason; nothing of a check, which tries none."""
+    """What was tried and cannot be had, each with its reason; nothing of a check, which tries none."""
     if "gates" not in report:
         return []
     tried = [row for row in report["plan"]["candidates"] if row["name"] != report["plan"]["name"]]
     failed: dict[str, list[str]] = {}
     for row in tried:
         if "failed" in row:
-            failed.setdefault(row["failed"], []).append(row["name"])
+            failed.setdefault(row["failed"], []).append(row["name"].replace(", ", " with "))
     rows = [f"{', '.join(names)} failed: {reason}" for reason, names in failed.items()]
-    metric = report["accuracy"][0]["metric"]
-    rows += [_beyond_text(row, metric) for row in tried if not row["passes"] and "failed" not in row]
-    return [("left out", text) for text in rows]
+    beyond = [row for row in tried if not row["passes"] and "failed" not in row]
+    return [("left out", text) for text in [*rows, *_beyond_texts(beyond, report["accuracy"][0]["metric"])]]
+
+
+BEYOND_ROWS = 2
+"""So many plans beyond the limit have a sentence each, more of them share one."""
+
+
+def _beyond_texts(rows: list[dict[str, Any]], metric: str) -> list[str]:
+    graphs = {(row["precision"], row["graph"]): row for row in reversed(rows)}  # whatever its threads, it answers alike
+    rows = [row for row in rows if graphs[row["precision"], row["graph"]] is row]
+    if len(rows) <= BEYOND_ROWS:
+        return [_beyond_text(row, metric) for row in rows]
+    found = [f"{row['name'].partition(', ')[0]} ({_loss_text(row, metric)})" for row in rows[:3]]
+    names = listed([*found, *([f"{len(rows) - 3} more"] if len(rows) > 3 else [])])
+    return [f"{names} are beyond the limit on the calibration samples"]
+
+
+def _loss_text(row: dict[str, Any], metric: str) -> str:
+    return decibels_text(row["sqnr_db"]) if row["drop"] is None else f"drop {drop_text(row['drop'], metric)}"
 
 
 def _beyond_text(row: dict[str, Any], metric: str) -> str:

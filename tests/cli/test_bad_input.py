@@ -703,10 +703,9 @@ def add_file(bundle: Path) -> None:
 
 
 def link_out(bundle: Path) -> None:
-    find(bundle, "model.bin").rename(bundle.parent / "model.bin")
-    (bundle / "artifacts" / next((bundle / "artifacts").iterdir()).name / "model.bin").symlink_to(
-        bundle.parent / "model.bin"
-    )
+    weights = find(bundle, "model.bin")
+    weights.rename(bundle.parent / "model.bin")
+    weights.symlink_to(bundle.parent / "model.bin")
 
 
 def link_folder_out(bundle: Path) -> None:

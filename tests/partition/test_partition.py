@@ -386,6 +386,26 @@ def test_a_shape_that_hangs_on_values_is_a_value():
     assert found.node_parts["n_g"] == "trunk" and found.node_parts["n_nz"] == "a"
 
 
+def test_a_tensor_whose_size_hangs_on_values_crosses_no_boundary():
+    """Zeros plus one have as many places that are not zero at every measurement."""
+    counted = [node("Add", "fa one", "f"), node("NonZero", "f", "nz"), node("Cast", "nz", "c", to=1)]
+    model, spec = two_branches(*counted, node("ReduceSum", "c", "n"), node("Add", "n fb", "y"), one=np.float32(1))
+    assert part_of(check_composition(model, spec), "a").outputs == ("n",)
+    tall = [node("Reshape", "fb two", "g"), node("Concat", "c g", "y", axis=1)]
+    found = check_composition(*two_branches(*counted, *tall, one=np.float32(1), two=[2, 2]))
+    assert names(found.partition) == ["b", "trunk"] and found.notes[0].startswith("a: ")
+
+
+def test_a_sensor_whose_shape_alone_another_branch_needs_has_a_branch_for_that():
+    model, spec = dynamic(
+        node("Shape", "a", "s", start=0, end=1), node("Concat", "s four", "t", axis=0), node("Expand", "fb t", "e"),
+        node("Softmax", "e", "g"), node("Concat", "g a", "y", axis=1), four=np.array([4]),
+    )  # fmt: skip
+    found = check_composition(model, spec)
+    assert names(found.partition) == ["a", "b", "trunk"] and part_of(found, "b").shape_inputs == ("s",)
+    assert part_of(found, "a").outputs == ("s",) and part_of(found, "trunk").inputs == ("a", "g")
+
+
 def test_a_dynamic_boundary_is_measured_where_inference_gives_up():
     model, spec = dynamic(
         node("Unsqueeze", "fa zero", "u"), node("Shape", "fa", "s"), node("Mul", "s two", "t"),

@@ -41,11 +41,11 @@ def probed(tmp_path_factory):
     return path, Quantizer(path, [*feeds, strange]), samples
 
 
-def losses(probed, treatment=Treatment()):
+def losses(probed):
     _, quantizer, samples = probed
     units = part_units(quantizer.weighted(), {"x0": 256}, PARTS)
     probe = Probe(quantizer, units, samples, make_judge(Accuracy(), None, SPEC.outputs))
-    return {unit.name: probe.loss(unit, treatment) for unit in units}
+    return {unit.name: probe.loss(unit, Treatment()) for unit in units}
 
 
 def test_the_part_with_an_outlier_loses_most(probed):
