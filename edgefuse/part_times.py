@@ -16,7 +16,7 @@ from edgefuse.latency import measure
 from edgefuse.parts import Partition
 from edgefuse.spec import Array, Feed
 
-RUNS, WARMUP = 32, 6
+RUNS, WARMUP = 16, 4
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def measure_parts(builder: Builder, sets: Sequence[PartSet], feeds: Sequence[Fee
                     arms[number, name, how] = _Fed(runner, own)
         keys = {str(index): key for index, key in enumerate(arms)}
         found = measure(
-            {label: arms[key] for label, key in keys.items()}, [{}], 0.5, max_runs=400, min_runs=RUNS, warmup=WARMUP
+            {label: arms[key] for label, key in keys.items()}, [{}], 0.3, max_runs=400, min_runs=RUNS, warmup=WARMUP
         )
     return [
         PartTime(name, sets[number].graph, how, found[label].percentile(50))

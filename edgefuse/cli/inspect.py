@@ -17,7 +17,9 @@ from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.cli.branches_table import print_branches
 from edgefuse.errors import EdgeFuseError
 from edgefuse.manifest import MANIFEST
+from edgefuse.parts import Partition
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
+from edgefuse.report.branches import unmeasured
 from edgefuse.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
-    """Show the inputs, outputs, branches and plan of the bundle or model file at PATH."""
+    """Show the inputs, outputs and plan of the bundle or model file at PATH."""
     if _is_bundle(Path(path)):
         with open_bundle(Path(path)) as bundle:
             facts = _bundle_facts(bundle)
@@ -42,8 +44,8 @@ def command(path: str, recipe: str | None, trust: bool, as_json: bool) -> None:
         _print(facts)
 
 
-PLANNED = ("parts", "boundary", "cut")
-"""What the bundle's plan says of the parts, and :func:`_branches` of a model's."""
+PARTS = ("parts", "boundary", "cut")
+"""The facts that :func:`print_branches` prints."""
 
 PORTABLE = "none yet: portable; compile it on its device with edgefuse compile"
 
@@ -60,21 +62,28 @@ def _is_bundle(path: Path) -> bool:
 
 def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
     manifest, made = bundle.manifest, bundle.manifest["artifact"]
-    plan = manifest["plan"]
     return {
         "name": manifest["name"],
         "kind": "bundle",
         "verdict": manifest["verdict"],
-        "precision": plan["precision"],
-        "threads": plan["threads"],
+        "precision": manifest["plan"]["precision"],
+        "threads": manifest["plan"]["threads"],
         "target": manifest["target"]["name"],
         "backend": f"{made['backend']} {made['version']} on {made['arch']}" if made else PORTABLE,
         "graphs": ", ".join(manifest["graphs"]),
         "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
         f"{len(manifest['files'])} files, every hash right",
         "model": manifest["model"],
-        **{key: plan[key] for key in PLANNED if key in plan},
+        **_planned(manifest),
     }
+
+
+def _planned(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the plan says of the parts; where it measured none, those of the graph."""
+    plan, partition = manifest["plan"], manifest.get("partition")
+    if partition is not None and not any("kind" in row for row in plan["parts"]):
+        return unmeasured(Partition.from_json(partition), "only a search (--precision auto) measures the parts")
+    return {key: plan[key] for key in PARTS if key in plan}
 
 
 def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, Any]:
@@ -96,32 +105,23 @@ def _model_facts(path: str, recipe_name: str | None, trust: bool) -> dict[str, A
 
 def _branches(source: Source) -> dict[str, Any]:
     """The parts that the model would be cut into; of a model that cannot be, the reason."""
-    from edgefuse.compile.parts import boundary, find_parts
+    from edgefuse.compile.parts import find_parts
 
     with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
         path = Path(folder, "model.onnx")
         try:
             source.export(path)
             partition = find_parts(path, source.spec, {}).partition
-        except Exception as error:  # whatever it is, the inputs and outputs above are worth showing
+        except Exception as error:  # whatever it is, the inputs and outputs are worth showing
             what = error.what if isinstance(error, EdgeFuseError) else str(error) or "no reason given"
             return {"parts": [], "boundary": [], "cut": None, "no_parts": f"{type(error).__name__}: {what}"}
-    rows = [
-        {
-            **part.to_json(),
-            "kind": "trunk" if part is partition.trunk else "branch",
-            "latency_p50_ms": None,
-            "latency_reason": "inspect measures nothing",
-        }
-        for part in partition.parts
-    ]
-    return {"parts": rows, "boundary": list(boundary(partition)), "cut": None}
+    return unmeasured(partition, "inspect measures nothing")
 
 
 def _print(facts: dict[str, Any]) -> None:
     console, spec = Console(highlight=False, emoji=False), ModelSpec.from_json(facts["model"])
     for key, value in facts.items():
-        if key not in ("model", "no_parts", *PLANNED):
+        if key not in ("model", "no_parts", *PARTS):
             console.print(f"[dim]{key:<10}[/] {escape(str(value))}", soft_wrap=True)
     table = Table("input", "shape", "dtype", "modality", "stream", "rate", box=None, header_style="dim")
     for tensor in spec.inputs:

@@ -209,9 +209,9 @@ def _stages(made: Made) -> Iterator[dict[str, Runner]]:
     """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model, and
     where they are shipped its parts."""
     builder, chosen = made.builder, made.chosen
-    stages = {ONNX: open_graph(made.graphs[FLOAT].path, builder.spec)}
+    stages = {ONNX: open_graph(made.graphs[FLOAT].path, builder.spec, usable_cores())}
     if chosen.graph != FLOAT:
-        stages[QUANTIZED] = open_graph(made.graphs[chosen.graph].emulation, builder.spec, emulate=True)
+        stages[QUANTIZED] = open_graph(made.graphs[chosen.graph].emulation, builder.spec, usable_cores(), emulate=True)
     with contextlib.ExitStack() as stack:
         stages |= stack.enter_context(builder.opened({COMPILED: chosen}))
         if made.split is not None and made.split.kept:

@@ -20,6 +20,7 @@ from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.compile.roofline import estimate
 from edgefuse.gates import arrows_between, describe_gates, pending_compile, recorded_stages, run_gates
 from edgefuse.golden import write_golden, write_outputs
+from edgefuse.machine import usable_cores
 from edgefuse.manifest import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
 from edgefuse.metrics import METRICS, SQNR
 from edgefuse.plan import Choice
@@ -46,7 +47,10 @@ def finish_portable(
     spec, judge, golden = prepared.source.spec, prepared.judge, prepared.golden
     search = folder / SEARCH
     with contextlib.ExitStack() as stack:
-        runners = {name: open_graph(item.emulation, spec, emulate=name != FLOAT) for name, item in graphs.items()}
+        runners = {
+            name: open_graph(item.emulation, spec, usable_cores(), emulate=name != FLOAT)
+            for name, item in graphs.items()
+        }
         for runner in runners.values():
             stack.callback(runner.close)
         with steps.step("Choosing the precision") as step:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from edgefuse.backends.onnxruntime import open_session
+from edgefuse.machine import usable_cores
 from edgefuse.spec import Array, Feed
 
 
@@ -66,4 +67,4 @@ def _session_with_outputs(model: onnx.ModelProto, tensors: list[str]) -> Any:
     observed.CopyFrom(model)
     present = {value.name for value in [*observed.graph.output, *observed.graph.input]}
     observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in present)
-    return open_session(observed.SerializeToString(), optimize="basic")
+    return open_session(observed.SerializeToString(), optimize="basic", threads=usable_cores())

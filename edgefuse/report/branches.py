@@ -1,5 +1,6 @@
 """What the report says of the model's parts: branches and trunk, the tensors between them, and whether to run them one
-by one. The terminal, the page and ``edgefuse inspect`` show the same. Standard library only: the device prints it too.
+by one. The terminal, the page and ``edgefuse inspect`` show the same. Imports nothing of the workstation's: the device
+prints it too.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgefuse.parts import Partition, tensor_bytes
 from edgefuse.report.units import percent, significant, size_text
 
 
@@ -100,6 +102,31 @@ def _tensor(item: Mapping[str, Any]) -> Tensor:
     )
 
 
+def unmeasured(partition: Partition, reason: str) -> dict[str, Any]:
+    """``parts``, ``boundary`` and ``cut`` as a plan has them, for a partition of which nothing was measured."""
+    rows = [
+        {
+            **part.to_json(),
+            "kind": "trunk" if part is partition.trunk else "branch",
+            "latency_p50_ms": None,
+            "latency_reason": reason,
+        }
+        for part in partition.parts
+    ]
+    boundary = [
+        {
+            "name": tensor.name,
+            "shape": tensor.shape_text,
+            "dtype": tensor.dtype,
+            "size_bytes": tensor_bytes(tensor),
+            "from": tensor.stream,
+            "to": [part.name for part in partition.parts if tensor.name in part.inputs],
+        }
+        for tensor in partition.tensors
+    ]
+    return {"parts": rows, "boundary": boundary, "cut": None}
+
+
 @dataclass(frozen=True)
 class Source:
     """One stream on its way into a part: ``inputs`` are the model's inputs that it delivers there."""
@@ -184,7 +211,6 @@ def costs_text(cut: Mapping[str, Any]) -> str | None:
         return None
     whole, split = (significant(costs[name]) for name in ("whole", "split"))
     return f"{whole} ms of computing a second as a whole, {split} ms part by part"
-
 
 
 def calls_text(cut: Mapping[str, Any]) -> str:

@@ -229,7 +229,10 @@ def straight_line(report: dict[str, Any]) -> list[Stage]:
     details = {"ONNX": exporter, **STAGE_DETAILS}
     arrows = {"compile": _compiled_detail(report), "split": f"{len(report['plan']['parts'])} parts"}
     stages = [Stage(gates[0]["from"], model["source"])]
-    return [*stages, *(Stage(gate["to"], arrows.get(gate["name"], details.get(gate["to"], "")), gate) for gate in gates)]
+    return [
+        *stages,
+        *(Stage(gate["to"], arrows.get(gate["name"], details.get(gate["to"], "")), gate) for gate in gates),
+    ]
 
 
 def _compiled_detail(report: dict[str, Any]) -> str:
@@ -238,7 +241,7 @@ def _compiled_detail(report: dict[str, Any]) -> str:
 
 
 def judged_stages(report: dict[str, Any]) -> int:
-    """How many boxes of the straight line the end-to-end accuracy spans: what a call runs, and emulated what there is."""
+    """How many boxes of the straight line the end-to-end accuracy spans: up to what a call runs, or what is emulated."""
     gates = report.get("gates", [])
     names = [gate["name"] for gate in gates]
     beside = "split" in names and report["plan"]["cut"]["calls"] == "whole"

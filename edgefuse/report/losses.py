@@ -1,4 +1,5 @@
-"""Where the accuracy goes: what each part, and each block of a part, loses when it alone is INT8. Standard library only."""
+"""Where the accuracy goes: what each part, and each block of a part, loses when it alone is INT8. Standard
+library only."""
 
 from __future__ import annotations
 

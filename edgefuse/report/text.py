@@ -83,7 +83,9 @@ def _plan_text(plan: dict[str, Any], backend: str | None) -> str:
     if kernels:
         return f"{plan_reason(plan)}; kernels: {kernels[2:]}"
     known = backend == "tensorrt" or "thread" in plan.get("name", "")  # an engine has none, and the name says it
-    return plan_reason(plan) if known or not plan["threads"] else f"{plan_reason(plan)}; {threads_text(plan['threads'])}"
+    return (
+        plan_reason(plan) if known or not plan["threads"] else f"{plan_reason(plan)}; {threads_text(plan['threads'])}"
+    )
 
 
 def plan_reason(plan: dict[str, Any]) -> str:
@@ -102,7 +104,9 @@ def _left_out(report: dict[str, Any]) -> list[tuple[str, str]]:
         if "failed" in row:
             failed.setdefault(row["failed"], []).append(row["name"].replace(", ", " with "))
     rows = [f"{', '.join(names)} failed: {reason}" for reason, names in failed.items()]
-    beyond = [row for row in tried if not row["passes"] and "failed" not in row]
+    chosen = report["plan"]["precision"], report["plan"]["graph"]  # whatever its threads, a graph answers alike
+    others = [row for row in tried if "failed" not in row and (row["precision"], row["graph"]) != chosen]
+    beyond = [row for row in others if not row["passes"]]
     return [("left out", text) for text in [*rows, *_beyond_texts(beyond, report["accuracy"][0]["metric"])]]
 
 
@@ -111,7 +115,7 @@ BEYOND_ROWS = 2
 
 
 def _beyond_texts(rows: list[dict[str, Any]], metric: str) -> list[str]:
-    graphs = {(row["precision"], row["graph"]): row for row in reversed(rows)}  # whatever its threads, it answers alike
+    graphs = {(row["precision"], row["graph"]): row for row in reversed(rows)}
     rows = [row for row in rows if graphs[row["precision"], row["graph"]] is row]
     if len(rows) <= BEYOND_ROWS:
         return [_beyond_text(row, metric) for row in rows]

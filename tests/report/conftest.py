@@ -1,6 +1,6 @@
 """Real reports of ``edgefuse compile recipes/digits``, figures rounded, some steps left out: ``host.json`` for the
-machine itself (2 cores, while other work ran), ``portable.json`` for a Jetson that was not there. And the other kinds
-of report that follow from them."""
+machine itself (2 cores, while other work ran), ``portable.json`` for a Jetson that was not there, ``planned.json`` plan
+and gates of a later one that measured the parts too. And the other kinds of report that follow from them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,46 @@ def read(name: str) -> dict[str, Any]:
 def report() -> dict[str, Any]:
     """Verdict pass, int8+bf16 chosen among four; the test's own to change."""
     return read("host.json")
+
+
+@pytest.fixture
+def planned(report: dict[str, Any]) -> dict[str, Any]:
+    """Nine candidates, three branches and a trunk, each measured in every way, shipped whole and as parts."""
+    return report | read("planned.json")
+
+
+@pytest.fixture
+def crowded(planned: dict[str, Any]) -> dict[str, Any]:
+    """Six branches with long names, a stream that only the trunk reads, 21 candidates that drop differently, blocks,
+    and a search that ran out of time. Made up."""
+    plan = planned["plan"]
+    names = ["front_left_camera_rectified", "lidar/top_range_image", "imu", "wheel-odometry", "gps", "<b>language"]
+    crossing = [f"/model/backbone_{i}/encoder/layer_0/attention/output/dense/MatMul_output_0" for i in range(6)]
+    planned["model"]["inputs"] = [
+        planned["model"]["inputs"][0] | {"name": f"{name}_input", "stream": name} for name in [*names, "goal"]
+    ]
+    branch, trunk = plan["parts"][0], plan["parts"][-1]
+    plan["parts"] = [
+        branch | {"name": name, "streams": [name], "inputs": [f"{name}_input"], "outputs": [tensor]}
+        for name, tensor in zip(names, crossing)
+    ]
+    plan["parts"].append(trunk | {"streams": [*names, "goal"], "inputs": [*crossing, "goal_input"]})
+    plan["boundary"] = [plan["boundary"][0] | {"name": tensor, "from": name} for name, tensor in zip(names, crossing)]
+    plan["boundary"][0] |= {"size_bytes": None, "to": ["imu", "trunk"]}
+    plan["sensitivity"] += [
+        {**plan["sensitivity"][0], "name": f"camera/{i + 1}", "drop": i / 100, "sqnr_db": 60.0 - i} for i in range(12)
+    ]
+    row = {**plan["candidates"][0], "precision": "int8", "graph": "int8-mixed-1"}
+    plan["candidates"] = [
+        {**row, "name": f"int8 mixed {i}, 1 thread", "p50_ms": 1.0 + i / 10, "drop": 0.05 - i / 400, "passes": i > 15}
+        for i in range(20)
+    ]
+    plan["candidates"].append({"name": "int8+fp16", "precision": "int8+fp16", "graph": None, "passes": False,
+                               "failed": "CrashError: died"})  # fmt: skip
+    early = "the time budget of 120 s ended the search"
+    plan |= {"name": "int8 mixed 17, 1 thread", "ended_early": early, "cut": {**plan["cut"], "kept": False}}
+    del planned["gates"][-1]
+    return planned
 
 
 @pytest.fixture
@@ -47,7 +87,15 @@ def finished(report: dict[str, Any]) -> dict[str, Any]:
         **portable,
         "verdict": "pass",
         "backend": {"name": "tensorrt", "version": "10.3.0.30"},
-        "plan": {**report["plan"], "precision": "int8", "threads": 6, "reason": reason, "candidates": rows},
+        "plan": {
+            **report["plan"],
+            "name": "int8",
+            "precision": "int8",
+            "graph": "int8",
+            "threads": 6,
+            "reason": reason,
+            "candidates": rows,
+        },
         "accuracy": [{**portable["accuracy"][0], "emulated": False}],
         "latency": report["latency"],
         "finish": None,
@@ -88,7 +136,13 @@ def failed(report: dict[str, Any]) -> dict[str, Any]:
         "mcnemar_p": 0.0,
     }
     report["plan"]["candidates"][2] |= {"drop": 0.31, "sqnr_db": 3.1, "passes": False}
-    report["plan"]["candidates"][1] = {"precision": "bf16", "passes": False, "failed": "CrashError: died of signal 11"}
+    report["plan"]["candidates"][1] = {
+        "name": "bf16",
+        "precision": "bf16",
+        "graph": "float",
+        "passes": False,
+        "failed": "CrashError: died of signal 11",
+    }
     report["latency"] |= {
         "float": None,
         "float_reason": "the bundle holds no float graph",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "br", "path", "use"}
+VOID = {"meta", "br", "path", "use", "wbr"}
 
 
 class Page(HTMLParser):

@@ -68,7 +68,7 @@ def test_facts_count_every_precision_and_quote_nvidia(portable: dict[str, Any]) 
 
 def test_plans_graph_is_first_until_the_device_has_chosen(portable: dict[str, Any], finished: dict[str, Any]) -> None:
     assert [graph.mark for graph in graph_facts(portable)] == ["", "", "first", ""]
-    finished["plan"]["precision"] = "tf32"  # in the float graph
+    finished["plan"] |= {"precision": "tf32", "graph": "float"}
     assert [graph.mark for graph in graph_facts(finished)] == ["chosen", "", "", ""]
 
 

@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 
-from edgefuse.report.html import Figure, headline, render, straight_line, write_html
+from edgefuse.report.html import Figure, headline, judged_stages, render, straight_line, write_html
 from tests.report.page import Page
 
-KINDS = ("report", "failed", "undecided", "unlabelled", "portable", "finished", "elsewhere", "checked")
+KINDS = (
+    "report",
+    "failed",
+    "undecided",
+    "unlabelled",
+    "portable",
+    "finished",
+    "elsewhere",
+    "checked",
+    "planned",
+    "crowded",
+)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -80,7 +91,7 @@ def test_user_supplied_names_are_escaped(report: dict[str, Any]) -> None:
     report["model"] |= {"outputs": [evil], "notes": [evil]}
     report["accuracy"][0] |= {"metric": evil, "output": evil}
     report["fidelity"][0]["output"] = evil
-    report["plan"]["candidates"].append({"precision": evil, "passes": False, "failed": evil})
+    report["plan"]["candidates"].append({"name": evil, "precision": evil, "passes": False, "failed": evil})
     page = Page(render(report))
     assert "script" not in page.tags and page.open == []
     assert page.text.count("<script>") >= 9
@@ -152,3 +163,48 @@ def test_headline_carries_the_verdict_only_where_there_is_a_limit(report: dict[s
         Figure("bundle", "2.48 MB", "graph, artifact and held-out samples"),
     ]
     render(report)
+
+
+def test_plan_is_told_with_its_parts_its_ways_and_where_the_accuracy_goes(planned: dict[str, Any]) -> None:
+    text = Page(render(planned)).text
+    for expected in (
+        "Which plan",
+        "int8+bf16 parts (chosen)",
+        "32 (glance)",
+        "microphone 10 Hz",
+        "62 operations (72 %), 620 KB of weights, INT8 13 of 13",
+        "1×128 float32, 512 B",
+        "kept for streams: at the declared rates",
+        "12.1 ms of computing a second as a whole",
+        "Each part in each way to run it",
+        "Where does the accuracy go?",
+        "38.9 dB",
+    ):
+        assert expected in text, expected
+    assert "<details" not in render(planned)
+
+
+def test_long_tables_are_folded_and_blocks_too(crowded: dict[str, Any]) -> None:
+    html = render(crowded)
+    text = Page(html).text
+    assert "12 more" in text and "camera, block by block (12)" in text and html.count("<details") == 2
+    assert "ended the search" in text and "CrashError: died" in text and "not kept: " in text
+    assert "<b>language" in text and "goal_ input" in text and "size not fixed , to imu, trunk" in text
+
+
+@pytest.mark.parametrize("kind", ["report", "portable", "elsewhere", "finished"])
+def test_report_without_parts_has_no_empty_sections(kind: str, request: pytest.FixtureRequest) -> None:
+    text = Page(render(request.getfixturevalue(kind))).text
+    assert not [title for title in ("Branches", "Each part", "Where does the accuracy") if title in text]
+
+
+def test_part_without_a_time_says_why(planned: dict[str, Any]) -> None:
+    planned["plan"]["parts"][0] |= {"latency_p50_ms": None, "latency_reason": "the vendor refused it"}
+    assert "not measured: the vendor refused it" in Page(render(planned)).text
+
+
+def test_what_a_call_runs_is_what_the_accuracy_spans(planned: dict[str, Any], portable: dict[str, Any]) -> None:
+    assert [stage.detail for stage in straight_line(planned)][-2:] == ["openvino 2026.4.1", "4 parts"]
+    assert (judged_stages(planned), judged_stages(portable)) == (4, 3)
+    planned["plan"]["cut"]["calls"] = "parts"
+    assert judged_stages(planned) == 5

@@ -91,6 +91,30 @@ def test_candidates_are_all_named_and_the_choice_is_marked(report: dict[str, Any
     assert any(text.startswith("SQNR, dB") for text in found)  # all drop alike: the drop would show nothing
 
 
+def test_the_front_the_choice_and_the_uniform_precisions_are_named(planned: dict[str, Any]) -> None:
+    svg = candidates_picture(planned["plan"], planned["accuracy"][0])
+    found = texts(svg)
+    assert {"int8+bf16 parts, chosen", "bf16", "float", "int8+bf16"} <= set(found)
+    assert "int8 parts, 1 thread" not in found and "≥80" in found
+    assert svg is not None and "one of int8+bf16 parts, 1 thread, int8+bf16 parts, bf16, float" in svg
+
+
+def test_many_candidates_are_drawn_and_only_the_front_is_named(crowded: dict[str, Any]) -> None:
+    svg = candidates_picture(crowded["plan"], crowded["accuracy"][0])
+    assert "int8 mixed 17, 1 thread, chosen" in texts(svg)
+    assert not [text for text in texts(svg) if text.startswith("int8 mixed 3")]
+    assert svg is not None and "20 candidates" in svg
+
+
+def test_what_was_judged_at_a_glance_is_paler(planned: dict[str, Any]) -> None:
+    pale = candidates_picture(planned["plan"], planned["accuracy"][0])
+    for row in planned["plan"]["candidates"]:
+        row["complete"] = True
+    full = candidates_picture(planned["plan"], planned["accuracy"][0])
+    assert pale is not None and full is not None
+    assert pale.count("opacity: 0.4") == full.count("opacity: 0.4") + 7
+
+
 def test_candidates_that_drop_differently_are_drawn_by_drop(failed: dict[str, Any]) -> None:
     found = texts(candidates_picture(failed["plan"], failed["accuracy"][0]))
     assert any(text.startswith("drop in top1") for text in found)

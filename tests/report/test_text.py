@@ -18,7 +18,7 @@ def row(report: dict[str, Any], name: str) -> str:
 
 def test_summary_of_a_passing_report(report: dict[str, Any]) -> None:
     assert [name for name, _ in summary_rows(report)] == ["plan", "accuracy", "latency"]
-    assert row(report, "plan").endswith("1.39x float; 2 threads")
+    assert row(report, "plan").endswith("calibration samples; 2 threads")
     assert row(report, "accuracy") == (
         "top1 97.66 → 97.66, drop 0 pt (95 %: -0.407 … 0.407), limit 0.977 pt, 941 samples: pass"
     )
@@ -38,10 +38,40 @@ def test_precisions_that_auto_left_out_are_named_with_the_reason(failed: dict[st
 
 def test_precisions_that_fail_alike_share_a_row(portable: dict[str, Any]) -> None:
     rows = portable["plan"]["candidates"]
-    portable["plan"] |= {"precision": "fp16", "candidates": rows[:2]}
-    rows[2:] = [{"precision": name, "passes": False, "failed": "ModelError: …"} for name in ("int8", "int8+fp16")]
+    portable["plan"] |= {"name": "fp16", "precision": "fp16", "candidates": rows[:2]}
+    rows[2:] = [
+        {"name": name, "precision": name, "passes": False, "failed": "ModelError: …"} for name in ("int8", "int8+fp16")
+    ]
     portable["plan"]["candidates"] = rows
     assert row(portable, "left out") == "int8, int8+fp16 failed: ModelError: …"
+
+
+def test_branches_and_split_have_a_row_each(planned: dict[str, Any]) -> None:
+    assert [name for name, _ in summary_rows(planned)] == ["plan", "branches", "split", "accuracy", "latency"]
+    assert row(planned, "branches").startswith("camera 0.0561 ms bf16 · ")
+    assert row(planned, "split").endswith("on 3 of 256 samples, at most 0.0594 apart")
+
+
+def test_a_search_that_was_cut_short_says_so_once(planned: dict[str, Any]) -> None:
+    early = "the time budget of 9 s ended the search"
+    planned["plan"]["ended_early"] = early
+    assert row(planned, "plan").count(early) == 1
+    planned["plan"]["reason"] += f" ({early})"
+    assert row(planned, "plan").count(early) == 1
+
+
+def test_threads_are_not_said_twice(planned: dict[str, Any]) -> None:
+    planned["plan"] |= {"name": "int8, 1 thread", "threads": 1, "reason": "int8, 1 thread: the fastest"}
+    assert row(planned, "plan") == "int8, 1 thread: the fastest"
+
+
+def test_many_plans_beyond_the_limit_share_a_row_and_threads_do_not_count(planned: dict[str, Any]) -> None:
+    for candidate in planned["plan"]["candidates"]:
+        candidate |= {"passes": False, "drop": None}
+    assert row(planned, "left out") == (
+        "int8 (39.5 dB), int8 parts (39.4 dB), bf16 (51.3 dB) and 2 more are beyond the limit on the calibration "
+        "samples"
+    )
 
 
 def test_check_says_nothing_of_what_the_compilation_left_out(failed: dict[str, Any]) -> None:
@@ -93,6 +123,13 @@ def printed(report: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setenv("COLUMNS", "80")
     print_report(report, Path("digits.edgefuse"))
     return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["planned", "crowded"])
+def test_no_line_of_a_terminal_is_longer_than_it_is_wide(
+    kind: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert max(map(len, printed(request.getfixturevalue(kind), capsys, monkeypatch))) <= 80
 
 
 def test_pending_says_what_waits_for_which_device_and_why(

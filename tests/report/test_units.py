@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from edgefuse.report.units import decibels_text, drop_text, listed, p90_interval, score_text, significant
+from edgefuse.report.units import (
+    count_text,
+    decibels_text,
+    drop_text,
+    listed,
+    p90_interval,
+    percent,
+    score_text,
+    significant,
+    size_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +56,22 @@ def test_scores_of_custom_metrics_have_no_unit() -> None:
 
 def test_lists_are_sentences() -> None:
     assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_sizes_counts_and_shares_have_the_unit_that_suits_them() -> None:
+    assert [size_text(value) for value in (0, 640, 999, 1000, 999_900, 5_420_952)] == [
+        "0 B",
+        "640 B",
+        "999 B",
+        "1.00 KB",
+        "1.00 MB",
+        "5.42 MB",
+    ]
+    assert [count_text(value) for value in (0, 999, 2240, 148_367_360, 3_000_000_000)] == [
+        "0",
+        "999",
+        "2.24 k",
+        "148 M",
+        "3.00 G",
+    ]
+    assert [percent(value) for value in (0.0, 0.004, 0.344, 1.0)] == ["0 %", "< 1 %", "34 %", "100 %"]

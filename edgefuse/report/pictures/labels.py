@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -104,7 +105,7 @@ def path_boxes(axes: Axes, points: Sequence[Point]) -> list[Box]:
     """Where a line through *points* runs."""
     places = [axes.transData.transform(point) for point in points]
     found = []
-    for one, other in zip(places, places[1:]):
+    for one, other in itertools.pairwise(places):
         steps = max(int(np.hypot(*(other - one)) / 8), 1)
         found += [one + (other - one) * step / steps for step in range(steps + 1)]
     return [(x - 2, y - 2, x + 2, y + 2) for x, y in found]
