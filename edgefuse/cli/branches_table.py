@@ -18,7 +18,7 @@ NARROWEST = 12
 
 
 def print_branches(console: Console, found: Mapping[str, Any]) -> None:
-    """Print the ``parts``, ``boundary`` and ``cut`` of *found*: each part, and below it the tensors that it hands on."""
+    """Print the ``parts``, ``boundary`` and ``cut`` of *found*: each part, and below it what it hands on."""
     parts = read_parts(found)
     if not parts:
         return

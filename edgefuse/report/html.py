@@ -241,7 +241,7 @@ def _compiled_detail(report: dict[str, Any]) -> str:
 
 
 def judged_stages(report: dict[str, Any]) -> int:
-    """How many boxes of the straight line the end-to-end accuracy spans: up to what a call runs, or what is emulated."""
+    """How many boxes of the straight line the end-to-end accuracy spans: to what a call runs, or what is emulated."""
     gates = report.get("gates", [])
     names = [gate["name"] for gate in gates]
     beside = "split" in names and report["plan"]["cut"]["calls"] == "whole"

@@ -60,7 +60,7 @@ def size_text(size_bytes: int) -> str:
     """A tensor's or a part's size as a person reads it: 640 B, 12.8 KB, 8.20 MB (powers of ten)."""
     for unit, scale in (("MB", 1e6), ("KB", 1e3)):
         if size_bytes >= 0.9995 * scale:
-            return f"{significant(size_bytes / scale)} {unit}"
+            return f"{significant(max(size_bytes / scale, 1.0))} {unit}"
     return f"{size_bytes} B"
 
 
@@ -68,7 +68,7 @@ def count_text(value: int) -> str:
     """A large count as a person reads it: 148 M, 2.24 k."""
     for unit, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= 0.9995 * scale:
-            return f"{significant(value / scale)} {unit}"
+            return f"{significant(max(value / scale, 1.0))} {unit}"
     return str(value)
 
 
