@@ -78,7 +78,7 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
         [name for name in GRAPHS if name in wanted], {PRECISIONS[name][0] for name in required}, steps
     )
     if here.found is None:
-        return finish_portable(folder, request, prepared, graphs, failed, here.why, steps)
+        return finish_portable(folder, request, prepared, parts, graphs, failed, here.why, steps)
     if asked != "auto":
         builder = Builder(work, prepared.golden, prepared.source.spec, device)
         candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)

@@ -15,7 +15,7 @@ from edgefuse.part_times import PartSet, PartTime, build_parts
 from edgefuse.partition import Split, split
 from edgefuse.partition.macs import count_macs
 from edgefuse.partition.tensors import infer, read_facts
-from edgefuse.parts import Partition, tensor_bytes
+from edgefuse.parts import Partition
 from edgefuse.plan import Choice
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.spec import ModelSpec
@@ -60,21 +60,6 @@ class Parts:
             }
             found.append(row if ways else {**row, "latency_reason": "the parts of this graph were not measured"})
         return tuple(found)
-
-
-def boundary(partition: Partition) -> tuple[dict[str, Any], ...]:
-    """The report's ``plan.boundary``."""
-    return tuple(
-        {
-            "name": tensor.name,
-            "shape": tensor.shape_text,
-            "dtype": tensor.dtype,
-            "size_bytes": tensor_bytes(tensor),
-            "from": tensor.stream,
-            "to": [part.name for part in partition.parts if tensor.name in part.inputs],
-        }
-        for tensor in partition.tensors
-    )
 
 
 def find_parts(path: Path, spec: ModelSpec, state: Mapping[str, str]) -> Parts:

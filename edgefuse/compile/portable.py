@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgefuse.backends import Runner
 from edgefuse.backends.onnxruntime import open_graph
-from edgefuse.check import REFERENCE, judge_accuracy
+from edgefuse.check import REFERENCE, Judge, judge_accuracy
 from edgefuse.compile.graphs import Graph
+from edgefuse.compile.parts import Parts
+from edgefuse.compile.planner import mixed_treatments, part_losses, part_rows
+from edgefuse.compile.planner.sensitivity import Loss
 from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.compile.roofline import estimate
 from edgefuse.gates import arrows_between, describe_gates, pending_compile, recorded_stages, run_gates
@@ -26,7 +30,10 @@ from edgefuse.metrics import METRICS, SQNR
 from edgefuse.plan import Choice
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
+from edgefuse.report import Planned
+from edgefuse.report.branches import boundary_rows
 from edgefuse.search import judge_runner
+from edgefuse.spec import ModelSpec
 from edgefuse.trtexec import trtexec_command, weakly_typed
 from edgefuse.verdict import Verdict
 
@@ -38,6 +45,7 @@ def finish_portable(
     folder: Path,
     request: Request,
     prepared: Prepared,
+    parts: Parts,
     graphs: Mapping[str, Graph],
     failed: Mapping[str, str],
     why: str,
@@ -47,30 +55,21 @@ def finish_portable(
     spec, judge, golden = prepared.source.spec, prepared.judge, prepared.golden
     search = folder / SEARCH
     with contextlib.ExitStack() as stack:
-        runners = {
-            name: open_graph(item.emulation, spec, usable_cores(), emulate=name != FLOAT)
-            for name, item in graphs.items()
-        }
-        for runner in runners.values():
-            stack.callback(runner.close)
-        with steps.step("Choosing the precision") as step:
+        runners = _open(graphs, spec, stack)
+        with steps.step("Judging the graphs"):
             write_golden(search, prepared.samples.calibrate, prepared.source.runner)
-            rows = [
-                {
-                    **judge_runner(name, runners[name], search, judge),
-                    "name": name,
-                    "precision": base_of(name),
-                    "graph": name,
-                    "p50_ms": None,
-                    "p90_ms": None,
-                    "emulated": True,
-                }
-                for name in graphs
-            ]
-            choice = _choose(request.precision, rows, failed)
-            step.note(choice.reason)
-        with steps.step("Recording answers"):
+            rows = [_row(name, runner, search, judge) for name, runner in runners.items()]
+        losses = _losses(graphs, prepared, parts, search, steps)
+        if request.precision == "auto":
+            mixed, others, found_losses = _mixed(rows, graphs, prepared, parts, search, steps)
+            graphs, failed, losses = {**graphs, **mixed}, {**failed, **others}, [*losses, *found_losses]
+            more = _open(mixed, spec, stack)
+            runners |= more
+            rows += [_row(name, runner, search, judge) for name, runner in more.items()]
+        choice = _choose(request.precision, rows, failed)
+        with steps.step("Recording answers") as step:
             write_outputs(folder / EMULATED, golden, runners)
+            step.note(choice.reason)
     with steps.step("Checking accuracy") as step:
         graph = choice.graph
         stages = recorded_stages(folder / EMULATED, graph)
@@ -101,8 +100,56 @@ def finish_portable(
         graphs=[{**item.facts, "file": files[name]} for name, item in graphs.items()],
         finish=finish,
         estimate=guess,
+        planned=Planned(
+            parts=part_rows(prepared.graphs, graphs, parts, choice, ()),
+            boundary=tuple(boundary_rows(parts.partition)),
+            sensitivity=tuple(loss.to_json() for loss in losses),
+        ),
     )
-    return write_bundle(folder, request, found, files, None, None, steps)
+    return write_bundle(folder, request, found, files, None, parts.partition.to_json(), steps)
+
+
+def _open(graphs: Mapping[str, Graph], spec: ModelSpec, stack: contextlib.ExitStack) -> dict[str, Runner]:
+    runners = {
+        name: open_graph(item.emulation, spec, usable_cores(), emulate=name != FLOAT) for name, item in graphs.items()
+    }
+    for runner in runners.values():
+        stack.callback(runner.close)
+    return runners
+
+
+def _row(name: str, runner: Runner, search: Path, judge: Judge) -> dict[str, Any]:
+    known = {"name": name, "precision": base_of(name), "graph": name}
+    return {**judge_runner(name, runner, search, judge), **known, "p50_ms": None, "p90_ms": None, "emulated": True}
+
+
+def _losses(
+    graphs: Mapping[str, Graph], prepared: Prepared, parts: Parts, search: Path, steps: Steps
+) -> Sequence[Loss]:
+    if not any(base_of(name).startswith("int8") for name in graphs):
+        return []
+    with steps.step("Measuring sensitivity"):
+        return part_losses(prepared.graphs, parts, search, prepared.judge)
+
+
+def _mixed(
+    rows: Sequence[Mapping[str, Any]],
+    graphs: Mapping[str, Graph],
+    prepared: Prepared,
+    parts: Parts,
+    search: Path,
+    steps: Steps,
+) -> tuple[dict[str, Graph], dict[str, str], list[Loss]]:
+    """Where plain INT8 is beyond the limit: INT8 with the operations in float (or FP16) that lose most."""
+    if all(row["passes"] for row in rows if row["name"] == "int8") or "int8" not in graphs:
+        return {}, {}, []
+    with steps.step("Measuring sensitivity by block"):
+        plain, losses = mixed_treatments(prepared.graphs, parts, search, prepared.judge, "int8")
+    bases = [base for base in ("int8", "int8+fp16") if base in graphs]
+    treatments = {f"{base}{name.removeprefix('int8')}": how for base in bases for name, how in plain.items()}
+    prepared.graphs.treatments.update(treatments)
+    made, failed = prepared.graphs.make(treatments, set(), steps)
+    return made, failed, losses
 
 
 def _choose(asked: str, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> Choice:
@@ -115,7 +162,8 @@ def _choose(asked: str, rows: list[dict[str, Any]], failed: Mapping[str, str]) -
         reason = f"{asked}: as asked for; not measured yet"
         return Choice(asked, asked, PRECISIONS[asked][0], reason, (*rows, *others))
     by_name = {row["name"]: row for row in rows}
-    best = next((name for name in PREFERRED if name in by_name and by_name[name]["passes"]), FLOAT)
+    ordered = sorted(by_name, key=lambda name: (PREFERRED.index(base_of(name)), name))
+    best = next((name for name in ordered if by_name[name]["passes"]), FLOAT)
     reason = f"{best} first: emulated, it keeps the limit on the calibration samples; the device measures all"
     return Choice(best, base_of(best), best, reason, (*rows, *others))
 

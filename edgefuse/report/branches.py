@@ -102,6 +102,21 @@ def _tensor(item: Mapping[str, Any]) -> Tensor:
     )
 
 
+def boundary_rows(partition: Partition) -> list[dict[str, Any]]:
+    """The plan's ``boundary``: the tensors between parts."""
+    return [
+        {
+            "name": tensor.name,
+            "shape": tensor.shape_text,
+            "dtype": tensor.dtype,
+            "size_bytes": tensor_bytes(tensor),
+            "from": tensor.stream,
+            "to": [part.name for part in partition.parts if tensor.name in part.inputs],
+        }
+        for tensor in partition.tensors
+    ]
+
+
 def unmeasured(partition: Partition, reason: str) -> dict[str, Any]:
     """``parts``, ``boundary`` and ``cut`` as a plan has them, for a partition of which nothing was measured."""
     rows = [
@@ -113,18 +128,7 @@ def unmeasured(partition: Partition, reason: str) -> dict[str, Any]:
         }
         for part in partition.parts
     ]
-    boundary = [
-        {
-            "name": tensor.name,
-            "shape": tensor.shape_text,
-            "dtype": tensor.dtype,
-            "size_bytes": tensor_bytes(tensor),
-            "from": tensor.stream,
-            "to": [part.name for part in partition.parts if tensor.name in part.inputs],
-        }
-        for tensor in partition.tensors
-    ]
-    return {"parts": rows, "boundary": boundary, "cut": None}
+    return {"parts": rows, "boundary": boundary_rows(partition), "cut": None}
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,12 @@ def _accuracy_reason(entry: dict[str, Any]) -> str:
 
 def _floor_reason(entry: dict[str, Any]) -> str:
     found, floor = decibels_text(entry["candidate"]), f"the floor of {entry['limit']:g} dB"
-    if entry["verdict"] == "inconclusive":  # above the floor, on too few samples to count
-        more = f"; {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
-        return f"is open: the worst output has {found} SQNR, above {floor}, on {entry['samples']} samples only{more}"
+    if entry["verdict"] == "inconclusive":
+        more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
+        between = " … ".join(decibels_text(value) for value in entry["ci95"] or ())
+        sure = f" (95 %: {between})" if between else ""
+        samples = f"{entry['samples']} samples cannot tell whether it holds {floor}"
+        return f"is open: the worst output has {found} SQNR{sure}, and {samples}{more}"
     word, relation = ("holds", "above") if entry["verdict"] == "pass" else ("fails", "below")
     return f"{word}: the worst output has {found} SQNR, {relation} {floor}"
 

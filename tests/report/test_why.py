@@ -39,10 +39,11 @@ def test_why_of_an_open_latency_gives_the_interval_with_the_noise(report: dict[s
 
 def test_why_of_a_check_on_too_few_samples_does_not_say_that_it_fails(unlabelled: dict[str, Any]) -> None:
     unlabelled["verdict"] = "inconclusive"
-    unlabelled["accuracy"][0] |= {"verdict": "inconclusive", "samples": 9, "more_samples": 7}
+    found = {"verdict": "inconclusive", "samples": 9, "more_samples": 7, "ci95": [29.0, 41.5]}
+    unlabelled["accuracy"][0] |= found
     assert why(unlabelled) == (
-        "Accuracy is open: the worst output has 37.1 dB SQNR, above the floor of 30 dB, on 9 samples only; 7 more "
-        "would settle it."
+        "Accuracy is open: the worst output has 37.1 dB SQNR (95 %: 29.0 dB … 41.5 dB), and 9 samples cannot tell "
+        "whether it holds the floor of 30 dB; about 7 more would settle it."
     )
 
 

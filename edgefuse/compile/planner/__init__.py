@@ -8,14 +8,16 @@ second round leaves the operations that lose most in float; where INT8 is not fa
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Settings
+from edgefuse.check import Judge
 from edgefuse.compile.graphs import Graph, Graphs
-from edgefuse.compile.parts import Parts, boundary, cut_graph
-from edgefuse.compile.planner.sensitivity import Loss, Probe, block_units, part_units
+from edgefuse.compile.parts import Parts, cut_graph
+from edgefuse.compile.planner.sensitivity import Loss, Probe, Unit, block_units, part_units
 from edgefuse.compile.planner.variants import allowed_noises, distinct, keep_float
 from edgefuse.errors import left_out
 from edgefuse.golden import read_golden
@@ -24,8 +26,8 @@ from edgefuse.plan import Choice
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
 from edgefuse.quantize import Treatment
-from edgefuse.quantize.placement import Weighted
 from edgefuse.report import Planned
+from edgefuse.report.branches import boundary_rows
 from edgefuse.search import TIE, Search
 from edgefuse.split_plan import SplitPlan, plan_split
 
@@ -83,33 +85,23 @@ class Planner:
 
     def measure_losses(self) -> None:
         """What each part loses alone, for the report and for the second round."""
-        quantizer = self.graphs.quantizer
-        candidates = quantizer.weighted()
-        units = part_units(candidates, self.parts.macs, self.parts.of_node)
-        self.losses = self._losses(units, Treatment())
-
-    def _losses(self, units: list[Any], treatment: Treatment) -> list[Loss]:
-        samples = list(itertools.islice(read_golden(self.search.samples), SAMPLES))
-        probe = Probe(self.graphs.quantizer, units, samples, self.search.judge)
-        return [probe.loss(unit, treatment) for unit in units]
+        self.losses = part_losses(self.graphs, self.parts, self.search.samples, self.search.judge)
 
     def mixed(self) -> dict[str, Treatment]:
         """The second round: variants of the fastest INT8 graph that is beyond the limit."""
         failing = self._fastest_beyond_limit()
         if failing is None:
             return {}
-        treatment = self.graphs.treatments.get(failing["graph"], Treatment())
-        candidates = self.graphs.quantizer.weighted(treatment)
-        losses = self._losses(block_units(candidates, self.parts.macs, self.parts.of_node), treatment)
+        treatments, losses = mixed_treatments(
+            self.graphs,
+            self.parts,
+            self.search.samples,
+            self.search.judge,
+            failing["graph"],
+            self._float_noise(failing["precision"]),
+        )
         self.losses += losses
-        floor = self.search.judge.accuracy.min_sqnr_db if self.search.judge.metric is None else None
-        allowed = allowed_noises(losses, floor, self._float_noise(failing["precision"]))
-        sets = distinct((keep_float(losses, noise) for noise in allowed), frozenset(c.node.name for c in candidates))
-        base = base_of(failing["graph"])
-        return {
-            f"{base}-mixed-{index}": Treatment(floats, treatment.residuals, treatment.depthwise)
-            for index, floats in enumerate(sets, start=1)
-        }
+        return treatments
 
     def measure_parts(self) -> None:
         """Each part of the float graph and of the fastest INT8 graph, in every inference precision and number of
@@ -158,8 +150,7 @@ class Planner:
         floats = {name for name in nodes if self.parts.of_node.get(name, "trunk") in slower}
         if not floats or floats == nodes:
             return {}
-        mixed = Treatment(treatment.floats | floats, treatment.residuals, treatment.depthwise)
-        return {f"{base_of(graph)}-parts": mixed}
+        return {f"{base_of(graph)}-parts": replace(treatment, floats=treatment.floats | floats)}
 
     def _int8_is_slower(self, part: str) -> bool:
         """Compared in the same number of threads as the whole would have, in the best inference precision of each."""
@@ -190,20 +181,14 @@ class Planner:
 
     def planned(self, choice: Choice, split: SplitPlan | None) -> Planned:
         """For the report: everything beside the choice."""
-        quantized = [item.node.name for item in self._int8_operations(choice.graph)]
-        eligible = [item.node.name for item in self._int8_operations("int8")]
+        cut = split.parts.partition if split and split.kept else self.parts.partition
         return Planned(
-            parts=self.parts.rows(choice, quantized, eligible, self.times),
-            boundary=boundary(split.parts.partition if split and split.kept else self.parts.partition),
+            parts=part_rows(self.graphs, self.made, self.parts, choice, self.times),
+            boundary=tuple(boundary_rows(cut)),
             cut=split.to_json() if split else None,
             sensitivity=tuple(loss.to_json() for loss in self.losses),
             part_times=tuple(time.to_json() for time in self.times),
         )
-
-    def _int8_operations(self, graph: str) -> list[Weighted]:
-        if all(base_of(name) == FLOAT for name in self.made) or not base_of(graph).startswith("int8"):
-            return []
-        return self.graphs.quantizer.weighted(self.graphs.treatments.get(graph, Treatment()))
 
     def _fastest_beyond_limit(self) -> dict[str, Any] | None:
         best = min((row["p50_ms"] for row in self.search.passing()), default=float("inf"))
@@ -219,6 +204,47 @@ class Planner:
             if row["graph"] == FLOAT and PRECISIONS[row["precision"]][1] == PRECISIONS[precision][1]
         ]
         return max((10 ** (-row["sqnr_db"] / 10) for row in same), default=0.0)
+
+
+def part_rows(
+    graphs: Graphs, made: Iterable[str], parts: Parts, choice: Choice, times: Iterable[PartTime]
+) -> tuple[dict[str, Any], ...]:
+    """The report's ``plan.parts``; *made* are the names of the graphs that there are."""
+    if not any(base_of(name).startswith("int8") for name in made):
+        return parts.rows(choice, (), (), times)
+    quantizer, chosen = graphs.quantizer, graphs.treatments.get(choice.graph, Treatment())
+    quantized = quantizer.weighted(chosen) if base_of(choice.graph).startswith("int8") else []
+    eligible = [item.node.name for item in quantizer.weighted()]
+    return parts.rows(choice, {item.node.name for item in quantized}, eligible, times)
+
+
+def part_losses(graphs: Graphs, parts: Parts, samples: Path, judge: Judge) -> list[Loss]:
+    """What each part loses when it alone is INT8."""
+    units = part_units(graphs.quantizer.weighted(), parts.macs, parts.of_node)
+    return _losses(graphs, samples, judge, units, Treatment())
+
+
+def mixed_treatments(
+    graphs: Graphs, parts: Parts, samples: Path, judge: Judge, failing: str, other_noise: float = 0.0
+) -> tuple[dict[str, Treatment], list[Loss]]:
+    """Variants of the INT8 graph *failing* that leave in float what loses most, by name, and what each block loses;
+    *other_noise* is the error of what is not INT8."""
+    treatment = graphs.treatments.get(failing, Treatment())
+    candidates = graphs.quantizer.weighted(treatment)
+    losses = _losses(graphs, samples, judge, block_units(candidates, parts.macs, parts.of_node), treatment)
+    floor = judge.accuracy.min_sqnr_db if judge.metric is None else None
+    wanted = (keep_float(losses, noise) for noise in allowed_noises(losses, floor, other_noise))
+    sets = distinct(wanted, frozenset(item.node.name for item in candidates))
+    found = {
+        f"{base_of(failing)}-mixed-{index}": replace(treatment, floats=treatment.floats | floats)
+        for index, floats in enumerate(sets, start=1)
+    }
+    return found, losses
+
+
+def _losses(graphs: Graphs, samples: Path, judge: Judge, units: list[Unit], treatment: Treatment) -> list[Loss]:
+    probe = Probe(graphs.quantizer, units, list(itertools.islice(read_golden(samples), SAMPLES)), judge)
+    return [probe.loss(unit, treatment) for unit in units]
 
 
 def first_round(graphs: Graphs) -> dict[str, Treatment]:
