@@ -21,7 +21,7 @@ PARTS = {"x0": "x", "x1": "x", "y0": "y", "top": "trunk"}
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory):
-    """Two layers on ``x``, one on ``y`` whose calibration has an outlier, one on their sum; ``left`` hangs on x alone."""
+    """Two layers on ``x``, one on ``y`` (calibrated with an outlier), one on their sum; ``left`` hangs on x alone."""
     path, random = tmp_path_factory.mktemp("units") / "float.onnx", np.random.default_rng(0)
     weights = [numpy_helper.from_array(random.normal(size=(16, 16)).astype(np.float32), f"w{i}") for i in range(4)]
     nodes = [
