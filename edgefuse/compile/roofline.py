@@ -17,13 +17,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgefuse.device import Device
+from edgefuse.partition.macs import count_macs
+from edgefuse.partition.tensors import Facts, infer, value_facts
 from edgefuse.precision import PRECISIONS
-from edgefuse.quantize.graph import Graph, attribute
+from edgefuse.quantize.graph import Graph
 
 CORE_TFLOPS = 0.256
 """Float32 of one Orin-generation SM at 1 GHz: 128 CUDA cores, a multiplication and an addition each."""
 
-RECURRENT_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 ASSUMES = (
     "roofline of the profile's dense rates and bandwidth; no kernel launches, no traffic between layers, so the "
     "device takes longer"
@@ -54,56 +55,33 @@ def _rates(device: Device) -> dict[str, float] | None:
 
 
 def _at_least_ms(model: onnx.ModelProto, rates: Mapping[str, float]) -> float | None:
-    graph, values = Graph(model), _values(model)
+    graph, facts = Graph(model), _facts(model)
     seconds = 0.0
     for node in model.graph.node:
-        products = _multiplications(node, graph, values)
+        products = count_macs(node, facts)
         if products is None:
             return None
-        seconds += 2 * products / rates[_precision(node, graph, values)]
-    outside = [values.get(value.name) for value in [*model.graph.input, *model.graph.output]]
-    if any(item is None or item[1] is None for item in outside):
+        seconds += 2 * products / rates[_precision(node, graph, facts)]
+    outside = [facts.get(value.name, Facts()) for value in [*model.graph.input, *model.graph.output]]
+    if any(item.shape is None for item in outside):
         return None
     weights = sum(_bytes(tensor.data_type, tuple(tensor.dims)) for tensor in model.graph.initializer)
-    moved = weights + sum(_bytes(item[0], item[1]) for item in outside if item and item[1] is not None)
+    moved = weights + sum(_bytes(item.kind, item.shape) for item in outside if item.shape is not None)
     return max(seconds, moved / rates["bytes"]) * 1e3
 
 
-def _values(model: onnx.ModelProto) -> dict[str, tuple[int, tuple[int, ...] | None]]:
-    """Element type and shape of every tensor; a shape of None is not static."""
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    found: dict[str, tuple[int, tuple[int, ...] | None]] = {}
-    for value in [*graph.value_info, *graph.input, *graph.output]:
-        tensor = value.type.tensor_type
-        sized = tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
-        found[value.name] = (tensor.elem_type, tuple(dim.dim_value for dim in tensor.shape.dim) if sized else None)
-    return found | {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
+def _facts(model: onnx.ModelProto) -> dict[str, Facts]:
+    """Element type and shape of every tensor."""
+    graph = infer(model).graph
+    found = {value.name: value_facts(value) for value in [*graph.value_info, *graph.input, *graph.output]}
+    return found | {tensor.name: Facts(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
 
 
-def _multiplications(node: onnx.NodeProto, graph: Graph, values: Mapping[str, Any]) -> int | None:
-    """Products that *node* computes; 0 for what is not counted, None where a shape is open."""
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT_GATES):
-        return 0
-    shapes = [values.get(name, (0, None))[1] for name in [*node.input[:2], node.output[0] or node.output[-1]]]
-    if any(shape is None for shape in shapes):
-        return None
-    data, weight, out = shapes
-    if node.op_type == "Conv":
-        return int(math.prod(out) * math.prod(weight[1:]))
-    if node.op_type == "ConvTranspose":
-        return int(math.prod(data) * math.prod(weight[1:]))
-    if node.op_type in RECURRENT_GATES:  # data (time, batch, features), weight (directions, gates x hidden, features)
-        hidden = attribute(node, "hidden_size", 0)
-        return int(data[0] * data[1] * weight[0] * RECURRENT_GATES[node.op_type] * hidden * (data[2] + hidden))
-    inner = data[0] if node.op_type == "Gemm" and attribute(node, "transA", 0) else data[-1]
-    return int(math.prod(out) * inner)
-
-
-def _precision(node: onnx.NodeProto, graph: Graph, values: Mapping[str, Any]) -> str:
+def _precision(node: onnx.NodeProto, graph: Graph, facts: Mapping[str, Facts]) -> str:
     makers = [graph.makers[name].op_type for name in node.input[:2] if name in graph.makers]
     if makers == ["DequantizeLinear"] * 2:
         return "int8"
-    return "fp16" if values.get(node.output[0], (0, None))[0] == TensorProto.FLOAT16 else "f32"
+    return "fp16" if facts.get(node.output[0], Facts()).kind == TensorProto.FLOAT16 else "f32"
 
 
 def _bytes(kind: int, shape: tuple[int, ...]) -> int:

@@ -61,13 +61,13 @@ def infer(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def read_facts(inferred: onnx.ModelProto, spec: ModelSpec) -> dict[str, Facts]:
     graph = inferred.graph
-    found = {value.name: _facts(value) for value in [*graph.value_info, *graph.output, *graph.input]}
+    found = {value.name: value_facts(value) for value in [*graph.value_info, *graph.output, *graph.input]}
     found |= {tensor.name: Facts(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
     inputs = {item.name: item for item in spec.inputs}
     return found | {n: replace(found[n], dims=inputs[n].shape) for n in inputs if n in found}
 
 
-def _facts(value: onnx.ValueInfoProto) -> Facts:
+def value_facts(value: onnx.ValueInfoProto) -> Facts:
     tensor = value.type.tensor_type
     if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
         return Facts(tensor.elem_type)
