@@ -11,8 +11,8 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +80,26 @@ def _with_precisions(device: Device, found: dict[str, Any]) -> dict[str, Any]:
 
 class Builder:
     """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device.
-    *artifacts* is where what was built stays if the work is interrupted; what is there already is not built again."""
+    *artifacts* is where what was built stays if the work is interrupted; what is there already is not built again.
+    *others* are further backends that this device can run (:func:`other_backends`)."""
 
     def __init__(
-        self, work: Path, golden: Path, spec: ModelSpec, device: Device, artifacts: Path | None = None
+        self,
+        work: Path,
+        golden: Path,
+        spec: ModelSpec,
+        device: Device,
+        artifacts: Path | None = None,
+        others: Sequence[str] = (),
     ) -> None:
         self.work, self.golden, self.spec, self.device = work, golden, spec, device
         self.artifacts = artifacts or work / "artifacts"
-        self.backend = load_backend(device.backend)
+        self.backend, self.backends = load_backend(device.backend), (device.backend, *others)
         self._digests: dict[Path, str] = {}
+
+    def on(self, backend: str) -> Builder:
+        """The same for one backend."""
+        return Builder(self.work, self.golden, self.spec, replace(self.device, backend=backend), self.artifacts)
 
     def build(
         self, graphs: Mapping[str, Path], precisions: Iterable[str], required: set[str], steps: Steps
@@ -96,10 +107,12 @@ class Builder:
         """The candidates that those *graphs* and *precisions* make, by name, and why others failed; of a precision that
         is *required* it raises instead."""
         wanted = [
-            self._candidate(precision, graph, path)
+            self._candidate(backend, precision, graph, path)
+            for backend in self.backends
             for graph, path in graphs.items()
             for precision in precisions
             if PRECISIONS[precision][0] == base_of(graph)
+            and (backend == self.device.backend or PRECISIONS[precision][1] == "f32")
         ]
         built: dict[str, Candidate] = {}
         failed: dict[str, str] = {}
@@ -109,12 +122,14 @@ class Builder:
                 bar.advance()
         return built, failed
 
-    def _candidate(self, precision: str, graph: str, onnx_path: Path) -> Candidate:
+    def _candidate(self, backend: str, precision: str, graph: str, onnx_path: Path) -> Candidate:
         settings = Settings(
             self.device.resolve_threads(), PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib
         )
-        folder = f"{graph}-{self._digest(onnx_path)[:12]}" + ("" if self.backend.ONE_ARTIFACT else f"-{precision}")
-        return Candidate(precision, graph, onnx_path, self.artifacts / folder, settings)
+        kind = "" if load_backend(backend).ONE_ARTIFACT else f"-{precision}"
+        folder = self.artifacts / f"{backend}-{graph}-{self._digest(onnx_path)[:12]}{kind}"
+        foreign = backend != self.device.backend
+        return Candidate(backend, precision, graph, onnx_path, folder, settings, foreign=foreign)
 
     def _build_together(
         self, group: list[Candidate], failed: dict[str, str], required: set[str]
@@ -139,14 +154,14 @@ class Builder:
             shutil.rmtree(first.artifact, ignore_errors=True)
         first.artifact.mkdir(parents=True, exist_ok=True)
         arguments = {
-            "backend": self.device.backend,
+            "backend": first.backend,
             "onnx_path": str(first.onnx_path),
             "out": str(first.artifact),
             "golden": str(self.golden),
             "spec": self.spec.to_json(),
             "settings": [asdict(item.settings) for item in group],
         }
-        what = f"{self.device.backend}, compiling the {' and '.join(item.name for item in group)} graph,"
+        what = f"{first.backend}, compiling the {' and '.join(item.name for item in group)} graph,"
         child.call("edgefuse.probe:compile_artifact", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
         for item in group:
             self._mark(item).touch()
@@ -171,8 +186,8 @@ class Builder:
     def key(self, candidate: Candidate) -> str:
         """What a result of *candidate* belongs to: the graph's content, how it is executed, the vendor's version."""
         settings = json.dumps(asdict(candidate.settings), sort_keys=True)
-        identity = json.dumps(self.backend.identity(), sort_keys=True)
-        return f"{self._digest(candidate.onnx_path)} {settings} {identity}"
+        identity = json.dumps(load_backend(candidate.backend).identity(), sort_keys=True)
+        return f"{self._digest(candidate.onnx_path)} {settings} {candidate.backend} {identity}"
 
     def _digest(self, path: Path) -> str:
         if path not in self._digests:
@@ -189,7 +204,8 @@ class Builder:
             runners: dict[str, Runner] = {}
             for name, candidate in candidates.items():
                 with left_out(name, failed if failed is not None else {}, candidates if failed is None else ()):
-                    runners[name] = self.backend.open(candidate.artifact, self.spec, candidate.settings)
+                    backend = load_backend(candidate.backend)
+                    runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
                     stack.callback(runners[name].close)
             yield runners
 
@@ -233,16 +249,26 @@ def first_feeds(golden: Path) -> list[Feed]:
     return [sample.feed for sample in itertools.islice(read_golden(golden), LATENCY_FEEDS)]
 
 
-def store_artifact(folder: Path, chosen: Candidate, device: Device, found: Mapping[str, Any]) -> dict[str, Any]:
+def other_backends(device: Device) -> list[str]:
+    """Those of the device's further backends whose library is installed here."""
+    found = []
+    for name in device.also:
+        with contextlib.suppress(ToolchainError):
+            ask_backend(name)
+            found.append(name)
+    return found
+
+
+def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any]) -> dict[str, Any]:
     """Move the chosen artifact into the bundle *folder* (its work folder is there too); returns the manifest's
     ``artifact``."""
-    identity = dict(found["identity"])
-    relative = Path("artifacts") / f"{device.backend}-{identity['version']}-{identity['arch']}"
+    identity = dict(load_backend(chosen.backend).identity() if chosen.foreign else found["identity"])
+    relative = Path("artifacts") / f"{chosen.backend}-{identity['version']}-{identity['arch']}"
     (folder / relative).mkdir(parents=True)
     shutil.move(chosen.artifact, folder / relative / "whole")  # the cache may be on another disk
     return {
         "path": f"{relative.as_posix()}/whole",
-        "backend": device.backend,
+        "backend": chosen.backend,
         **identity,
         "made_on": found["name"],
         "settings": asdict(chosen.settings),

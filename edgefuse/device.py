@@ -23,7 +23,7 @@ PRECISIONS = ("float", "tf32", "fp16", "bf16", "int8")
 TEXTS = ("description", "match")
 CHOICES = ("compute_capability", "check_capability", "jetpack")
 FAMILY_KEYS = (
-    *("backend", "arch", "precisions", "threads", "workspace_mib", "sources", "limits"),
+    *("backend", "also", "arch", "precisions", "threads", "workspace_mib", "sources", "limits"),
     *TEXTS,
     *CHOICES,
 )
@@ -57,6 +57,7 @@ class Device:
     description: str = ""
     arch: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     threads: int = 0
     sources: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -108,6 +109,7 @@ def read_device(path: Path) -> Device:
     return Device(
         name=typed(table, "name", str, path.stem, where),
         backend=typed(table, "backend", str, "openvino", where),
+        also=_texts(table, "also", where),
         arch=_texts(table, "arch", where),
         precisions=_precisions(table, where),
         threads=typed(table, "threads", int, 0, where),

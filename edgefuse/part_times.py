@@ -23,6 +23,7 @@ RUNS, WARMUP = 16, 4
 class PartSet:
     """The artifacts of one graph's parts; ``graph`` is its name, ``ways`` the settings that they were tried with."""
 
+    builder: Builder
     graph: str
     partition: Partition
     onnx_paths: Mapping[str, Path]
@@ -52,7 +53,8 @@ def build_parts(
     builder: Builder, graph: str, partition: Partition, onnx_paths: Mapping[str, Path], ways: Sequence[Settings]
 ) -> PartSet:
     """Compile the parts in a child process and try them with every one of *ways*; raises ``ToolchainError``."""
-    found = PartSet(graph, partition, onnx_paths, builder.work / "part-artifacts" / graph, tuple(ways))
+    folder = builder.work / "part-artifacts" / f"{builder.device.backend}-{graph}"
+    found = PartSet(builder, graph, partition, onnx_paths, folder, tuple(ways))
     found.folder.mkdir(parents=True)
     arguments = {
         "backend": builder.device.backend,
@@ -68,30 +70,28 @@ def build_parts(
     return found
 
 
-def open_part(builder: Builder, parts: PartSet, name: str, settings: Settings) -> Runner:
-    spec = part_spec(parts.partition[name], parts.partition, builder.spec)
-    return builder.backend.open(parts.artifact(name), spec, settings)
+def open_part(parts: PartSet, name: str, settings: Settings) -> Runner:
+    spec = part_spec(parts.partition[name], parts.partition, parts.builder.spec)
+    return parts.builder.backend.open(parts.artifact(name), spec, settings)
 
 
-def open_assembled(
-    builder: Builder, parts: PartSet, settings: Mapping[str, Settings], lanes: Sequence[Sequence[str]] = ()
-) -> Assembled:
+def open_assembled(parts: PartSet, settings: Mapping[str, Settings], lanes: Sequence[Sequence[str]] = ()) -> Assembled:
     """All parts, each with its *settings*; several *lanes* need threads that are not tied to one core."""
     free = len(lanes) > 1
-    runners = {name: open_part(builder, parts, name, replace(how, pinned=not free)) for name, how in settings.items()}
-    return Assembled(parts.partition, runners, builder.spec, lanes)
+    runners = {name: open_part(parts, name, replace(how, pinned=not free)) for name, how in settings.items()}
+    return Assembled(parts.partition, runners, parts.builder.spec, lanes)
 
 
-def measure_parts(builder: Builder, sets: Sequence[PartSet], feeds: Sequence[Feed]) -> list[PartTime]:
+def measure_parts(sets: Sequence[PartSet], feeds: Sequence[Feed]) -> list[PartTime]:
     """Every part of every set in each of its ways, all in turns."""
     arms: dict[tuple[int, str, Settings], Runner] = {}
     with contextlib.ExitStack() as stack:
         for number, parts in enumerate(sets):
-            boundary = _boundary(builder, parts, feeds)
+            boundary = _boundary(parts, feeds)
             for name in [part.name for part in parts.partition.parts]:
                 own = [{key: row[key] for key in parts.partition[name].inputs} for row in boundary]
                 for how in parts.ways:
-                    runner = open_part(builder, parts, name, how)
+                    runner = open_part(parts, name, how)
                     stack.callback(runner.close)
                     arms[number, name, how] = _Fed(runner, own)
         keys = {str(index): key for index, key in enumerate(arms)}
@@ -104,12 +104,12 @@ def measure_parts(builder: Builder, sets: Sequence[PartSet], feeds: Sequence[Fee
     ]
 
 
-def _boundary(builder: Builder, parts: PartSet, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+def _boundary(parts: PartSet, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
     """For each feed every tensor that some part reads."""
     names = {name for part in parts.partition.parts for name in part.inputs}
     rows: list[dict[str, Array]] = [dict(feed) for feed in feeds]
     for part in parts.partition.parts:
-        runner = open_part(builder, parts, part.name, parts.ways[0])
+        runner = open_part(parts, part.name, parts.ways[0])
         for row in rows:
             made = runner({name: row[name] for name in part.inputs})
             row |= {name: array for name, array in made.items() if name in names}

@@ -18,23 +18,27 @@ from edgefuse.precision import FLOAT, base_of, possible_precisions
 @dataclass(frozen=True)
 class Candidate:
     """One way to run the whole model: a graph ("int8", "int8-residuals" …) in an ONNX file, how it is executed, and
-    the folder of the vendor's artifact of it, which several candidates may share."""
+    the folder of the backend's artifact of it, which several candidates may share. ``foreign``: its backend is not the
+    device's first."""
 
+    backend: str
     precision: str
     graph: str
     onnx_path: Path
     artifact: Path
     settings: Settings
     default_threads: bool = True
+    foreign: bool = False
 
     @property
     def name(self) -> str:
-        """Unique, for people: the precision, what sets its graph apart, and the threads where they are not the
-        device's: "int8+bf16 residuals, 1 thread"."""
+        """Unique, for people: the precision, what sets its graph apart, and backend and threads where they
+        are not the device's: "int8+bf16 residuals, 1 thread"."""
         variant = self.graph.removeprefix(base_of(self.graph)).replace("-", " ")
         threads = self.settings.threads
         count = "" if self.default_threads else f", {threads} thread{'' if threads == 1 else 's'}"
-        return f"{self.precision}{variant}{count}"
+        where = f" on {self.backend}" if self.foreign else ""
+        return f"{self.precision}{variant}{where}{count}"
 
     def with_threads(self, threads: int) -> Candidate:
         return replace(self, settings=replace(self.settings, threads=threads), default_threads=False)

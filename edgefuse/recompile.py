@@ -19,7 +19,7 @@ from typing import Any
 from edgefuse.backends import Runner
 from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
-from edgefuse.candidates import Builder, kernel_counts, reach, store_artifact
+from edgefuse.candidates import Builder, kernel_counts, other_backends, reach, store_artifact
 from edgefuse.check import REFERENCE, judge_accuracy
 from edgefuse.device import Device, is_this_machine, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
@@ -137,7 +137,8 @@ def _compile_into(
     _check_samples(bundle, judge.labelled)
     limit_ms = asked.p90_ms if asked.p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden, searched = folder / GOLDEN, (folder / SEARCH).exists() and asked.precision == "auto"
-    builder = Builder(work, golden, bundle.spec, device)
+    others = other_backends(device) if searched else []
+    builder = Builder(work, golden, bundle.spec, device, others=others)
     required = set() if searched else {precisions[-1]}
     candidates, failed = builder.build(bundle.graphs, precisions, required, steps)
     if not candidates:
@@ -159,7 +160,7 @@ def _compile_into(
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
     kernels = kernel_counts(chosen.artifact)
-    artifact = store_artifact(folder, chosen, device, here)
+    artifact = store_artifact(folder, chosen, here)
     shutil.rmtree(work)
     files = _put_first(folder, bundle.manifest["graphs"], chosen.graph)
 
@@ -170,7 +171,7 @@ def _compile_into(
         **made_at,
         "verdict": overall_verdict(gates, accuracy, latency).value,
         "target": device.name,
-        "backend": {"name": device.backend, "version": here["version"]},
+        "backend": {"name": chosen.backend, "version": artifact["version"]},
         "plan": plan_json(bundle.spec, choice, chosen.settings.threads, kernels, latency),
         "graphs": [{**item, "file": files[item["graph"]]} for item in made_at["graphs"]],
         "gates": gates,

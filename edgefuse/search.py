@@ -123,6 +123,7 @@ class Search:
             "name": name,
             "precision": candidate.precision,
             "graph": candidate.graph,
+            "backend": candidate.backend,
             "threads": candidate.settings.threads,
             "p50_ms": self.rough_ms[name],
             "p90_ms": None,
@@ -133,8 +134,10 @@ class Search:
         return [row for row in self.rows.values() if row["passes"] and row["complete"]]
 
     def fastest(self, count: int = CONTENDERS) -> list[Candidate]:
-        """The fastest that run, whether they keep the limit or not."""
-        return [self.candidates[name] for name in sorted(self.rows, key=self.rough_ms.__getitem__)[:count]]
+        """The fastest that run in each backend, whether they keep the limit or not."""
+        ordered = [self.candidates[name] for name in sorted(self.rows, key=self.rough_ms.__getitem__)]
+        backends = dict.fromkeys(item.backend for item in ordered)
+        return [item for name in backends for item in [c for c in ordered if c.backend == name][:count]]
 
     def try_threads(self) -> None:
         """The fastest with other numbers of threads, where the device leaves a choice."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from edgefuse.assembled import Assembled, find_lanes
 from edgefuse.backends import Runner, Settings
-from edgefuse.candidates import Builder
 from edgefuse.check import REFERENCE, Judge, compare_stages, likely_passes
 from edgefuse.golden import read_golden
 from edgefuse.latency import measure
@@ -31,6 +30,9 @@ WORTH_STREAM = 0.9
 
 WORTH_CALL = 0.95
 """Of the whole graph's p50."""
+
+
+SHOWN_OTHERWISE = ("parts", "settings", "lanes")
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class SplitPlan:
 
     def to_json(self) -> dict[str, Any]:
         """The report's ``plan.cut``."""
-        shown = {key: value for key, value in asdict(self).items() if key not in ("parts", "settings", "lanes")}
+        shown = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in SHOWN_OTHERWISE}
         threads = {name: how.threads for name, how in self.settings.items()}
         return {**shown, "threads": threads, "lanes": [list(lane) for lane in self.lanes]}
 
 
-def open_split(builder: Builder, plan: SplitPlan) -> Assembled:
+def open_split(plan: SplitPlan) -> Assembled:
     """The parts as the bundle will run them."""
-    return open_assembled(builder, plan.parts, plan.settings, plan.lanes)
+    return open_assembled(plan.parts, plan.settings, plan.lanes)
 
 
 def store_parts(folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict[str, Any]:
@@ -103,18 +105,19 @@ def stream_costs(
 
 
 def plan_split(
-    builder: Builder, chosen: Candidate, parts: PartSet, times: Sequence[PartTime], samples: Path, judge: Judge,
+    chosen: Candidate, parts: PartSet, times: Sequence[PartTime], samples: Path, judge: Judge,
     feeds: Sequence[Feed],
 ) -> SplitPlan:  # fmt: skip
     """Measure the parts of the *chosen* graph, put together, against the whole, and decide."""
+    builder = parts.builder
     mine = [time for time in times if time.graph == parts.graph]
     best = {part.name: _fastest(mine, part.name) for part in parts.partition.parts}
     settings = {name: time.settings for name, time in best.items()}
     lanes = _lanes(parts.partition, mine)
     arms: dict[str, Runner] = {"whole": builder.backend.open(chosen.artifact, builder.spec, chosen.settings)}
-    arms["split"] = open_assembled(builder, parts, settings)
+    arms["split"] = open_assembled(parts, settings)
     if len(lanes) > 1:
-        arms["parallel"] = open_assembled(builder, parts, _one_thread(settings, parts.partition), lanes)
+        arms["parallel"] = open_assembled(parts, _one_thread(settings, parts.partition), lanes)
     try:
         found = {name: latency.percentile(50) for name, latency in measure(arms, feeds, 1.5, max_runs=300).items()}
         agreement = _agreement(arms, samples, judge, "split")

@@ -57,7 +57,9 @@ class Workshop:
         return {}
 
     def candidates(self, *names):
-        made = [Candidate(name, PRECISIONS[name][0], self.folder, self.folder, Settings()) for name in names]
+        made = [
+            Candidate("openvino", name, PRECISIONS[name][0], self.folder, self.folder, Settings()) for name in names
+        ]
         return {item.name: item for item in made}
 
 

@@ -87,6 +87,8 @@ def open_session(
     options.graph_optimization_level = LEVELS[optimize]
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
+    # Threads that go on spinning after a call would slow down whatever is measured, or runs, in between.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if emulate:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

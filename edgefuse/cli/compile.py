@@ -58,6 +58,9 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", *PRECISIONS]),
     help="auto: the fastest that stays within the limit, by measurement.",
 )
+@click.option(
+    "--backend", help="Take only this one where a device has several, such as openvino [default: whichever is faster]."
+)
 @click.option("--max-drop", help='Accuracy that may be lost: "1%" (relative) or "0.5pt" (absolute).')
 @click.option("--max-latency", help='Limit on p90 of one call, such as "5ms".')
 @click.option(
@@ -81,6 +84,7 @@ def command(
     calibration: Path | None,
     output: Path | None,
     precision: str,
+    backend: str | None,
     max_drop: str | None,
     max_latency: str | None,
     inputs: tuple[str, ...],
@@ -103,7 +107,9 @@ def command(
     """
     steps = Steps(quiet=quiet)
     if looks_like_bundle(Path(model)):
-        _refuse_on_bundle(calibration=calibration, input=inputs, trust=trust, dry_run=dry_run, resume=resume)
+        _refuse_on_bundle(
+            calibration=calibration, input=inputs, trust=trust, dry_run=dry_run, resume=resume, backend=backend
+        )
         rerun = _rerun(Path(model), target, recipe_name, output, precision, max_drop, max_latency)
         rerun = replace(rerun, budget_s=_budget(time_budget))
         with open_bundle(Path(model)) as bundle:
@@ -111,7 +117,7 @@ def command(
         return _show(report, rerun.out, as_json)
     recipe, path = _resolve(model, recipe_name)
     recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
-    device = load_device(target or "host")
+    device = _only(load_device(target or "host"), backend)
     compile_module = _import_compiler()
     request: Request = compile_module.Request(
         path,
@@ -135,6 +141,15 @@ def command(
             click.echo("  the same command with --resume goes on with the search", err=True)
         raise
     return _show(report, request.out, as_json)
+
+
+def _only(device: Device, backend: str | None) -> Device:
+    if backend is None:
+        return device
+    if backend not in (device.backend, *device.also):
+        known = ", ".join((device.backend, *device.also))
+        raise UsageError(f"{device.name} does not run {backend}; it runs {known}", where="--backend")
+    return replace(device, backend=backend, also=())
 
 
 def _budget(text: str | None) -> float:

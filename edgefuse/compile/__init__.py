@@ -17,7 +17,7 @@ from edgefuse.backends import Runner
 from edgefuse.backends.onnxruntime import open_graph
 from edgefuse.bundle_writer import new_bundle
 from edgefuse.calibration import open_calibration
-from edgefuse.candidates import Builder, Reach, kernel_counts, reach, refuse_elsewhere, store_artifact
+from edgefuse.candidates import Builder, Reach, kernel_counts, other_backends, reach, refuse_elsewhere, store_artifact
 from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
 from edgefuse.compile.dry_run import dry_run
 from edgefuse.compile.graphs import Graph, Graphs
@@ -86,7 +86,8 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
         made = Made(builder, parts, graphs, candidates[choice.name], candidates.get(FLOAT), choice, None, Planned())
         return _finish_here(folder, request, prepared, made, here.found, steps)
     with kept_search(_key(request), request.resume) as journal:
-        builder = Builder(work, prepared.golden, prepared.source.spec, device, journal.artifacts)
+        others = other_backends(device)
+        builder = Builder(work, prepared.golden, prepared.source.spec, device, journal.artifacts, others)
         search = _search(builder, prepared, failed, request, journal)
         planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
         choice = planner.plan()
@@ -163,7 +164,7 @@ class Made:
     def open_parts(self) -> Callable[[], Runner] | None:
         """What a call runs where that is not the whole graph."""
         split = self.split
-        return None if split is None or split.calls == "whole" else lambda: open_split(self.builder, split)
+        return None if split is None or split.calls == "whole" else lambda: open_split(split)
 
 
 def _finish_here(
@@ -180,7 +181,7 @@ def _finish_here(
 
     kernels = kernel_counts(chosen.artifact)
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
-    artifact = store_artifact(folder, chosen, request.device, here)
+    artifact = store_artifact(folder, chosen, here)
     if made.split is not None and made.split.kept:
         artifact = store_parts(folder, artifact, made.split)
     shutil.rmtree(prepared.graphs.work)
@@ -189,7 +190,8 @@ def _finish_here(
         request,
         prepared,
         steps,
-        backend_version=here["version"],
+        backend=chosen.backend,
+        backend_version=artifact["version"],
         choice=made.choice,
         threads=chosen.settings.threads,
         kernels=kernels,
@@ -215,6 +217,6 @@ def _stages(made: Made) -> Iterator[dict[str, Runner]]:
     with contextlib.ExitStack() as stack:
         stages |= stack.enter_context(builder.opened({COMPILED: chosen}))
         if made.split is not None and made.split.kept:
-            stages[PARTS] = open_split(builder, made.split)
+            stages[PARTS] = open_split(made.split)
             stack.callback(stages[PARTS].close)
         yield stages

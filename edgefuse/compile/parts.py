@@ -75,7 +75,7 @@ def cut_graph(
 ) -> PartSet:
     """The parts of the graph at *path*, written and compiled; ``ToolchainError`` where the vendor refuses one."""
     found: Split = split(onnx.load(path), builder.spec, state)
-    folder = builder.work / f"parts-{graph}"
+    folder = builder.work / f"parts-{builder.device.backend}-{graph}"
     folder.mkdir()
     paths = {}
     for index, (name, model) in enumerate(found.models().items()):

@@ -89,6 +89,7 @@ def finish_portable(
         request,
         prepared,
         steps,
+        backend=request.device.backend,
         backend_version=None,
         choice=choice,
         threads=request.device.threads,

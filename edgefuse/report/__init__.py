@@ -41,6 +41,7 @@ class Findings:
 
     name: str
     target: Device
+    backend: str
     backend_version: str | None
     source: str
     exporter: str
@@ -71,7 +72,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "name": found.name,
         "target": found.target.name,
         "target_alias": found.target.alias or None,
-        "backend": {"name": found.target.backend, "version": found.backend_version},
+        "backend": {"name": found.backend, "version": found.backend_version},
         "model": {"source": found.source, "exporter": found.exporter, "notes": list(found.notes), **spec.to_json()},
         "plan": plan_json(spec, found.choice, found.threads, found.kernels, found.latency, found.planned),
         "graphs": found.graphs,

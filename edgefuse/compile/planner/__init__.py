@@ -37,7 +37,8 @@ SAMPLES = 16
 
 @dataclass
 class Planner:
-    """One compilation's plan in the making: ``made`` are its graphs so far, ``times`` what each part takes."""
+    """One compilation's plan in the making: ``made`` are its graphs so far, ``times`` what each part takes in the
+    device's backend, ``own_times`` in the chosen one."""
 
     graphs: Graphs
     search: Search
@@ -47,7 +48,8 @@ class Planner:
     made: dict[str, Graph]
     losses: list[Loss] = field(default_factory=list)
     times: list[PartTime] = field(default_factory=list)
-    sets: dict[str, PartSet] = field(default_factory=dict)
+    own_times: list[PartTime] = field(default_factory=list)
+    sets: dict[tuple[str, str], PartSet] = field(default_factory=dict)
 
     def plan(self) -> Choice:
         """Both rounds, as far as the time goes, and the choice."""
@@ -110,22 +112,23 @@ class Planner:
             return
         with self.steps.step("Measuring the parts") as step:
             for name in dict.fromkeys([FLOAT, *self._fastest_int8()]):
-                self.cut(name)
-            self.times = measure_parts(self.search.builder, list(self.sets.values()), self.search.feeds)
+                self.cut(name, self.graphs.device.backend)
+            self.times = measure_parts(list(self.sets.values()), self.search.feeds)
             step.note(", ".join(f"{name} {ms:.2f} ms" for name, ms in self._best_ms().items()))
 
-    def cut(self, graph: str) -> PartSet | None:
-        """The compiled parts of *graph*; None, with the reason kept, where the vendor refuses one."""
-        if graph not in self.sets:
+    def cut(self, graph: str, backend: str) -> PartSet | None:
+        """The parts of *graph*, compiled; None, with the reason kept, where the vendor refuses one."""
+        if (graph, backend) not in self.sets:
+            builder, path = self.search.builder.on(backend), self.made[graph].path
             with left_out(f"parts of {graph}", self.search.failed):
-                self.sets[graph] = cut_graph(
-                    self.search.builder, graph, self.made[graph].path, self.parts.state, self._ways(graph)
-                )
-        return self.sets.get(graph)
+                ways = self._ways(graph, backend)
+                self.sets[graph, backend] = cut_graph(builder, graph, path, self.parts.state, ways)
+        return self.sets.get((graph, backend))
 
-    def _ways(self, graph: str) -> tuple[Settings, ...]:
+    def _ways(self, graph: str, backend: str) -> tuple[Settings, ...]:
         device = self.graphs.device
         inferences = [PRECISIONS[name][1] for name in self.precisions if PRECISIONS[name][0] == base_of(graph)]
+        inferences = inferences if backend == device.backend else ["f32"]
         most = device.resolve_threads()
         threads = [most] if device.threads else list(dict.fromkeys([most, 1]))
         return tuple(Settings(count, inference) for inference in inferences for count in threads)
@@ -166,16 +169,15 @@ class Planner:
         if len(self.parts.partition.parts) < 2 or not self.sets:
             return None
         with self.steps.step("Part by part or whole") as step:
-            parts = self.cut(chosen.graph)
+            parts = self.cut(chosen.graph, chosen.backend)
             if parts is None:
                 return None
             ways = [how for how in parts.ways if how.inference_precision == chosen.settings.inference_precision]
             parts = replace(parts, ways=tuple(ways))
-            times = measure_parts(self.search.builder, [parts], self.search.feeds)
-            self.times += times
-            found = plan_split(
-                self.search.builder, chosen, parts, times, self.search.samples, self.search.judge, self.search.feeds
-            )
+            times = measure_parts([parts], self.search.feeds)
+            self.own_times = times
+            self.times += times if not chosen.foreign else []
+            found = plan_split(chosen, parts, times, self.search.samples, self.search.judge, self.search.feeds)
             step.note(found.reason)
             return found
 
@@ -183,12 +185,17 @@ class Planner:
         """For the report: everything beside the choice."""
         cut = split.parts.partition if split and split.kept else self.parts.partition
         return Planned(
-            parts=part_rows(self.graphs, self.made, self.parts, choice, self.times),
+            parts=part_rows(self.graphs, self.made, self.parts, choice, self._times_of(choice)),
             boundary=tuple(boundary_rows(cut)),
             cut=split.to_json() if split else None,
             sensitivity=tuple(loss.to_json() for loss in self.losses),
             part_times=tuple(time.to_json() for time in self.times),
         )
+
+    def _times_of(self, choice: Choice) -> list[PartTime]:
+        """Those of the chosen graph in the chosen backend."""
+        foreign = self.search.candidates[choice.name].foreign
+        return self.own_times if foreign or self.own_times else self.times
 
     def _fastest_beyond_limit(self) -> dict[str, Any] | None:
         best = min((row["p50_ms"] for row in self.search.passing()), default=float("inf"))
