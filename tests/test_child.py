@@ -62,7 +62,6 @@ def test_a_hanging_child_is_killed_at_its_time_limit():
     assert time.monotonic() - start < 20
 
 
-
 def announce(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     signal.pause()

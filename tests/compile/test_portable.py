@@ -280,7 +280,9 @@ def test_samples_that_somebody_exchanged_are_told_before_anything_is_built(for_a
 
 def test_where_plain_int8_is_beyond_the_limit_a_mixed_graph_is_made_for_the_device(tiny_recipe, tmp_path):
     """The limit is two decibels above what plain INT8 has, so that leaving the worst operation in float helps."""
-    plain = portable(tiny_recipe, tmp_path / "plain.edgefuse", ELSEWHERE, accuracy=Accuracy(metric="sqnr", min_sqnr_db=1.0))
+    plain = portable(
+        tiny_recipe, tmp_path / "plain.edgefuse", ELSEWHERE, accuracy=Accuracy(metric="sqnr", min_sqnr_db=1.0)
+    )
     assert not [row for row in plain["plan"]["candidates"] if "mixed" in row["name"]]
     int8 = next(row for row in plain["plan"]["candidates"] if row["name"] == "int8")
     strict = Accuracy(metric="sqnr", min_sqnr_db=int8["sqnr_db"] + 2.0)
