@@ -210,11 +210,14 @@ def _finish_here(
 def _stages(made: Made) -> Iterator[dict[str, Runner]]:
     """Every stage of the straight line, in order: ONNX, the quantized ONNX as it is written, the compiled model, and
     where they are shipped its parts."""
-    builder, chosen = made.builder, made.chosen
-    stages = {ONNX: open_graph(made.graphs[FLOAT].path, builder.spec, usable_cores())}
-    if chosen.graph != FLOAT:
-        stages[QUANTIZED] = open_graph(made.graphs[chosen.graph].emulation, builder.spec, usable_cores(), emulate=True)
+    builder, chosen, threads = made.builder, made.chosen, usable_cores()
     with contextlib.ExitStack() as stack:
+        stages = {ONNX: open_graph(made.graphs[FLOAT].path, builder.spec, threads)}
+        if chosen.graph != FLOAT:
+            emulation = made.graphs[chosen.graph].emulation
+            stages[QUANTIZED] = open_graph(emulation, builder.spec, threads, emulate=True)
+        for runner in stages.values():  # their threads must not be there when latency is measured
+            stack.callback(runner.close)
         stages |= stack.enter_context(builder.opened({COMPILED: chosen}))
         if made.split is not None and made.split.kept:
             stages[PARTS] = open_split(made.split)
