@@ -69,35 +69,36 @@ def check_manifest(manifest: Any) -> str:
     p90_ms = manifest["limits"]["p90_ms"]
     if p90_ms is not None and p90_ms <= 0:
         raise ValueError(f"limits.p90_ms is {p90_ms!r}; expected more than 0")
-    made, names = manifest["artifact"], _check_parts(manifest)
+    made, partition = manifest["artifact"], _check_parts(manifest)
     if made is not None:
-        _check_artifact(made, names)
+        _check_artifact(made, partition)
     elif not {SEARCH, EMULATED} <= manifest["files"].keys():
         raise ValueError("a portable bundle without the samples that its device needs")
     return str((made or manifest["target"])["backend"])
 
 
-def _check_parts(manifest: dict[str, Any]) -> list[str]:
-    """The names of the parts."""
+def _check_parts(manifest: dict[str, Any]) -> Partition | None:
     if manifest["partition"] is None:
-        return []
+        return None
     found = Partition.from_json(manifest["partition"])
     check_partition(found, ModelSpec.from_json(manifest["model"]))
-    return [part.name for part in found.parts]
+    return found
 
 
-def _check_artifact(made: dict[str, Any], names: list[str]) -> None:
+def _check_artifact(made: dict[str, Any], partition: Partition | None) -> None:
     """The whole graph's artifact, and where the model was worth splitting one for each part."""
     for item in [made, *made["parts"]]:
         _inside(item["path"])
         Settings(**item["settings"])
+    names = [part.name for part in partition.parts] if partition else []
+    branches = {part.name for part in partition.branches} if partition else set()
     found = [part["name"] for part in made["parts"]]
     if found and found != names:
         raise ValueError(f"artifact.parts are {found}; the partition has {names}")
     lanes = [name for lane in made["lanes"] for name in lane]
     if made["calls"] not in ("whole", "parts") or (made["calls"] == "parts" and not found):
         raise ValueError(f"artifact.calls is {made['calls']!r}")
-    if len(set(lanes)) < len(lanes) or not set(lanes) <= set(names[:-1]):
+    if len(set(lanes)) < len(lanes) or not set(lanes) <= branches:
         raise ValueError(f"artifact.lanes are {made['lanes']}; expected branches, each once")
 
 

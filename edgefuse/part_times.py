@@ -26,7 +26,6 @@ class PartSet:
     builder: Builder
     graph: str
     partition: Partition
-    onnx_paths: Mapping[str, Path]
     folder: Path
     ways: tuple[Settings, ...]
 
@@ -54,7 +53,7 @@ def build_parts(
 ) -> PartSet:
     """Compile the parts in a child process and try them with every one of *ways*; raises ``ToolchainError``."""
     folder = builder.work / "part-artifacts" / f"{builder.device.backend}-{graph}"
-    found = PartSet(builder, graph, partition, onnx_paths, folder, tuple(ways))
+    found = PartSet(builder, graph, partition, folder, tuple(ways))
     found.folder.mkdir(parents=True)
     arguments = {
         "backend": builder.device.backend,

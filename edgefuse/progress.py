@@ -49,19 +49,19 @@ class Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        step, start = Step(name), time.perf_counter()
-        with self._spinner(name):
+        with self._timed(name) as step, self._spinner(name):
             yield step
-        step.seconds = time.perf_counter() - start
-        self.done.append(step)
-        self._print(step)
 
     @contextmanager
     def bar(self, name: str, total: int) -> Iterator[Bar]:
         """A step whose *total* parts are told as they are done, with an estimate of what is left."""
-        step, start = Step(name), time.perf_counter()
-        with self._progress(name, total) as advance:
+        with self._timed(name) as step, self._progress(name, total) as advance:
             yield Bar(step, advance)
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[Step]:
+        step, start = Step(name), time.perf_counter()
+        yield step
         step.seconds = time.perf_counter() - start
         self.done.append(step)
         self._print(step)

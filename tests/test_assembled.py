@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgefuse.assembled import Assembled, find_lanes, part_spec
+from edgefuse.manifest import _check_artifact
 from edgefuse.parts import Part, Partition
 from edgefuse.spec import ModelSpec, TensorSpec
 
@@ -73,3 +74,12 @@ def test_the_costliest_branches_are_spread_over_lanes():
 def test_a_part_is_a_model_of_its_own():
     spec = part_spec(CUT["trunk"], CUT, SPEC)
     assert spec.names == ("a", "b") and spec.outputs == ("sum",)
+
+
+def test_a_bundle_of_a_model_without_a_trunk_may_run_all_of_its_parts_in_lanes():
+    alone = Partition((Part("image", ("image",), ("image",), ("seen",)), Part("imu", ("imu",), ("imu",), ("sum",))))
+    parts = [{"name": part.name, "path": f"artifacts/{part.name}", "settings": {}} for part in alone.parts]
+    made = {"path": "artifacts/whole", "settings": {}, "calls": "parts", "parts": parts, "lanes": [["image"], ["imu"]]}
+    _check_artifact(made, alone)
+    with pytest.raises(ValueError, match="lanes"):
+        _check_artifact({**made, "lanes": [["image"], ["image"]]}, alone)

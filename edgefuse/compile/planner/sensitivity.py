@@ -16,7 +16,8 @@ from onnx import helper
 from edgefuse.backends.onnxruntime import open_session
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy
 from edgefuse.golden import GoldenSample
-from edgefuse.partition.extract import Index
+from edgefuse.partition.extract import Index, extract
+from edgefuse.parts import Part
 from edgefuse.quantize import Quantizer, Treatment
 from edgefuse.quantize.placement import Weighted
 from edgefuse.spec import Array, Feed
@@ -136,20 +137,15 @@ class Probe:
         index = Index(model.graph)
         outputs = [name for name in self.outputs if name in changed]
         given = {name for row in self.kept[:1] for name in row if name not in changed}
-        nodes, ends = index.needed(outputs, given.__contains__)
-        part = onnx.ModelProto()
-        part.CopyFrom(onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import))
-        part.functions.extend(model.functions)
-        part.graph.name = "behind"
-        part.graph.node.extend(model.graph.node[i] for i in nodes)
-        read = {name for i in nodes for name in index.reads[i]} | set(outputs)
-        part.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in read)
-        for name in index.ordered(ends):
-            array = self.kept[0][name]
-            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
-            part.graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
-        part.graph.output.extend(value for value in model.graph.output if value.name in outputs)
-        return _FromKept(part, outputs, self.kept, [sample.reference for sample in self.samples])
+        _, ends = index.needed(outputs, given.__contains__)
+        part = Part("behind", (), tuple(index.ordered(ends)), tuple(outputs))
+        types = {value.name: value for value in model.graph.output} | {name: self._type(name) for name in ends}
+        references = [sample.reference for sample in self.samples]
+        return _FromKept(extract(model, index, part, {}, types), outputs, self.kept, references)
+
+    def _type(self, name: str) -> onnx.ValueInfoProto:
+        array = self.kept[0][name]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), [None] * array.ndim)
 
     def _reached(self, unit: Unit) -> set[str]:
         """Every tensor that depends on the unit's operations."""
