@@ -16,7 +16,7 @@ test-fast: $(STAMP)  ## without the slow tests
 	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(STAMP)
-	$(BIN)/ruff check edgefuse tests benchmarks recipes calibration
+	$(BIN)/ruff check edgefuse tests benchmarks examples recipes calibration
 	$(BIN)/mypy
 
 bench: $(STAMP)      ## the tables of benchmarks/README.md

@@ -4,7 +4,8 @@ Importing this pulls in the standard library and numpy only; ``edgefuse.load`` i
 """
 
 from edgefuse.errors import EdgeFuseError
-from edgefuse.runtime import Model, load
+from edgefuse.model import Model
+from edgefuse.runtime import load
 from edgefuse.version import __version__
 
 __all__ = ["EdgeFuseError", "Model", "__version__", "load"]

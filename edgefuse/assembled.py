@@ -7,7 +7,8 @@ vendors' libraries let go of Python's lock while they compute).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from time import perf_counter_ns
 
 from edgefuse.backends import Runner
 from edgefuse.parts import Part, Partition
@@ -33,34 +34,53 @@ def find_lanes(partition: Partition, costs_ms: Mapping[str, float], count: int) 
 
 
 class Assembled:
-    """All parts of *partition*, one call after another, or with several *lanes* branches at the same time."""
+    """The parts of *partition*, each in its runner: all of them in a call, or some of them in :meth:`run`. With several
+    *lanes* branches run at the same time."""
 
     def __init__(
         self, partition: Partition, runners: Mapping[str, Runner], spec: ModelSpec, lanes: Sequence[Sequence[str]] = ()
     ) -> None:
-        self._partition, self._runners, self._outputs = partition, dict(runners), spec.outputs
-        together = {name for lane in lanes for name in lane} if len(lanes) > 1 else set[str]()
-        self._lanes = [[partition[name] for name in lane] for lane in lanes] if together else []
-        self._rest = [part for part in partition.parts if part.name not in together]
-        self._pool = ThreadPoolExecutor(len(lanes) - 1, "edgefuse-lane") if self._lanes else None
+        self.partition, self.lanes = partition, lanes if len(lanes) > 1 else ()
+        self._runners, self._outputs = dict(runners), spec.outputs
+        self._lane = {name: index for index, lane in enumerate(self.lanes) for name in lane}
+        self._pool = ThreadPoolExecutor(len(lanes) - 1, "edgefuse-lane") if self.lanes else None
+
+    @property
+    def cached(self) -> dict[str, str]:
+        """Part to where its compiled form came from: the runner's ``cached``."""
+        return {name: getattr(runner, "cached", "off") for name, runner in self._runners.items()}
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
-        made: dict[str, Array] = dict(feed)
-        if self._pool is not None:
-            waiting = [self._pool.submit(self._run, lane, made) for lane in self._lanes[1:]]
-            found = [self._run(self._lanes[0], made), *(item.result() for item in waiting)]
-            for outputs in found:
-                made.update(outputs)
-        made |= self._run(self._rest, made)
-        return {name: made[name] for name in self._outputs}
+        values: dict[str, Array] = dict(feed)
+        self.run(self.partition.parts, values)
+        return {name: values[name] for name in self._outputs}
 
-    def _run(self, parts: Sequence[Part], given: Mapping[str, Array]) -> dict[str, Array]:
-        """What *parts* make, one after another; *given* stays as it is, for others read it at the same time."""
-        made: dict[str, Array] = {}
+    def run(self, parts: Sequence[Part], values: dict[str, Array], took_ns: dict[str, int] | None = None) -> None:
+        """Run *parts*, which are in the partition's order: they read *values* and put what they make there. How long
+        each took goes into *took_ns*."""
+        took_ns = {} if took_ns is None else took_ns
+        if self._pool is None:
+            return self._run(parts, values, took_ns)
+        lanes: list[list[Part]] = [[] for _ in self.lanes]
+        rest = []
         for part in parts:
-            feed = {name: made[name] if name in made else given[name] for name in part.inputs}
-            made |= self._runners[part.name](feed)
-        return made
+            lanes[self._lane[part.name]].append(part) if part.name in self._lane else rest.append(part)
+        busy = [lane for lane in lanes if lane]
+        # Each part has its own keys, so that lanes can write to one dict.
+        waiting = [self._pool.submit(self._run, lane, values, took_ns) for lane in busy[1:]]
+        try:
+            self._run(busy[0] if busy else [], values, took_ns)
+        finally:
+            wait(waiting)
+        for item in waiting:
+            item.result()
+        self._run(rest, values, took_ns)
+
+    def _run(self, parts: Sequence[Part], values: dict[str, Array], took_ns: dict[str, int]) -> None:
+        for part in parts:
+            started = perf_counter_ns()
+            values.update(self._runners[part.name]({name: values[name] for name in part.inputs}))
+            took_ns[part.name] = perf_counter_ns() - started
 
     def close(self) -> None:
         if self._pool is not None:

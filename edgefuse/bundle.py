@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import tempfile
+import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,7 +27,7 @@ from edgefuse.manifest import MANIFEST, check_manifest
 from edgefuse.parts import Partition
 from edgefuse.spec import ModelSpec
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".edgefuse"
 NO_CHECKSUM = "0" * 64
 
@@ -67,25 +70,55 @@ class Bundle:
         return {name: self.path / file for name, file in self.manifest["graphs"].items()}
 
 
+    def check_files(self, folder: Path) -> None:
+        """The hashes of all files in *folder* of the bundle; raises :class:`BundleError`."""
+        for name, listed in self.manifest["files"].items():
+            if (self.path / name).is_relative_to(folder):
+                _verify_file(self.path, name, listed, str(self.shown))
+
+
 def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+    """One small buffer, used again: it stays in the CPU's cache."""
+    digest, buffer = hashlib.sha256(), bytearray(1 << 18)
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            digest.update(memoryview(buffer)[:count])
     return digest.hexdigest()
 
 
 @contextmanager
-def open_bundle(path: Path) -> Iterator[Bundle]:
-    """The verified bundle at *path*, folder or zip (which is unpacked to a temporary folder for the block)."""
+def open_bundle(path: Path, *, hashes: bool = True) -> Iterator[Bundle]:
+    """The verified bundle at *path*, folder or zip (which is unpacked to a temporary folder for the block). Without
+    *hashes* the manifest is verified, and of the other files that they are there and have their size: who reads one
+    calls ``check_files`` before."""
     if not path.exists():
         raise BundleError("there is no such bundle", where=str(path))
     if path.is_dir():
-        yield verify(path)
+        yield verify(path, hashes=hashes)
         return
-    with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
-        _unpack(path, Path(folder))
-        yield verify(Path(folder), shown=path)
+    with _temporary_folder() as folder:
+        _unpack(path, folder)
+        yield verify(folder, shown=path, hashes=hashes)
+
+
+class _Held:
+    """Something to tie a finalizer to."""
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Removed at the end of the block, or of the process; not of a forked child, which has it from its parent."""
+    folder, held = tempfile.mkdtemp(prefix="edgefuse-"), _Held()
+    remove = weakref.finalize(held, _remove_own, folder, os.getpid())
+    try:
+        yield Path(folder)
+    finally:
+        remove()
+
+
+def _remove_own(folder: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -115,8 +148,8 @@ def _refuse_outer_folder(names: list[str], path: Path) -> None:
         )
 
 
-def verify(folder: Path, shown: Path | None = None) -> Bundle:
-    """Check format, completeness, sizes and hashes; raises :class:`BundleError` that names the file."""
+def verify(folder: Path, shown: Path | None = None, *, hashes: bool = True) -> Bundle:
+    """Check format, completeness, sizes and *hashes*; raises :class:`BundleError` that names the file."""
     where = str(shown or folder)
     manifest = _read_manifest(folder, where)
     files: dict[str, Any] = manifest["files"]
@@ -124,7 +157,7 @@ def verify(folder: Path, shown: Path | None = None) -> Bundle:
     for name in sorted(present - files.keys()):
         raise BundleError(f"holds {name!r}, which the manifest does not name", where=where, hint="Remove it.")
     for name, listed in files.items():
-        _verify_file(folder, name, listed, where)
+        _verify_file(folder, name, listed, where, hashes)
     return Bundle(folder, manifest, shown or folder)
 
 
@@ -174,7 +207,7 @@ def manifest_checksum(text: str) -> str:
     return hashlib.sha256(zeroed.encode()).hexdigest()
 
 
-def _verify_file(folder: Path, name: str, listed: dict[str, Any], where: str) -> None:
+def _verify_file(folder: Path, name: str, listed: dict[str, Any], where: str, hashes: bool = True) -> None:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
         raise BundleError(f"the file {name!r} points outside the bundle", where=where)
@@ -187,7 +220,7 @@ def _verify_file(folder: Path, name: str, listed: dict[str, Any], where: str) ->
             where=where,
             hint="The copy is incomplete. Copy or compile the bundle again.",
         )
-    if sha256(path) != listed["sha256"]:
+    if hashes and sha256(path) != listed["sha256"]:
         raise BundleError(
             f"{name!r} was changed after it was written (SHA-256 differs)",
             where=where,

@@ -259,9 +259,9 @@ def other_backends(device: Device) -> list[str]:
     return found
 
 
-def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any]) -> dict[str, Any]:
+def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any], p90_ms: float) -> dict[str, Any]:
     """Move the chosen artifact into the bundle *folder* (its work folder is there too); returns the manifest's
-    ``artifact``."""
+    ``artifact``. *p90_ms* is of one call."""
     identity = dict(load_backend(chosen.backend).identity() if chosen.foreign else found["identity"])
     relative = Path("artifacts") / f"{chosen.backend}-{identity['version']}-{identity['arch']}"
     (folder / relative).mkdir(parents=True)
@@ -273,6 +273,7 @@ def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any]) ->
         "made_on": found["name"],
         "settings": asdict(chosen.settings),
         "calls": "whole",
+        "p90_ms": p90_ms,
         "parts": [],
         "lanes": [],
     }

@@ -7,7 +7,9 @@
     │   │   └── UntrustedError      it would run its author's code: needs --trust
     │   ├── RecipeError             the recipe or the device profile
     │   ├── CalibrationError        the calibration set
+    │   ├── RecordingError          a recorded stream
     │   ├── FeedError               the arrays of one call
+    │   │   └── StreamError             a step of a stream that has no outputs
     │   └── BundleError             the bundle: missing, damaged, of another format
     └── ToolchainError          5   a vendor library or the device
         ├── MissingToolError        a package is not installed
@@ -66,8 +68,16 @@ class CalibrationError(InputError):
     """The calibration set does not fit the model."""
 
 
+class RecordingError(InputError):
+    """A recording of sensor streams is missing, damaged, or does not fit the model."""
+
+
 class FeedError(InputError):
     """The arrays of one call do not fit the model."""
+
+
+class StreamError(FeedError):
+    """The step of a stream has no outputs: a sensor has not delivered, or not for too long."""
 
 
 class BundleError(InputError):

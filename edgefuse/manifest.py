@@ -7,10 +7,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from edgefuse.backends import Settings
+from edgefuse.errors import RecipeError
 from edgefuse.json_shape import check_form
 from edgefuse.parts import Partition, check_partition
 from edgefuse.precision import GRAPHS, PRECISIONS, base_of
 from edgefuse.spec import ModelSpec
+from edgefuse.stream.policy import check_policies, read_policies, sensor_inputs
 from edgefuse.verdict import Verdict
 
 MANIFEST = "manifest.json"
@@ -30,7 +32,8 @@ ARTIFACT = {
     "made_on": str,
     "settings": dict,
     "calls": str,
-    "parts": [{"name": str, "path": str, "settings": dict}],
+    "p90_ms": float,
+    "parts": [{"name": str, "path": str, "settings": dict, "p90_ms": float}],
     "lanes": [[str]],
 }
 
@@ -42,6 +45,7 @@ FORM = {
     "plan": {"precision": str, "graph": str, "threads": int},
     "graphs": dict,
     "partition": (dict, None),
+    "streams": dict,
     "artifact": (ARTIFACT, None),
     "limits": {
         "accuracy": {
@@ -70,6 +74,7 @@ def check_manifest(manifest: Any) -> str:
     if p90_ms is not None and p90_ms <= 0:
         raise ValueError(f"limits.p90_ms is {p90_ms!r}; expected more than 0")
     made, partition = manifest["artifact"], _check_parts(manifest)
+    _check_streams(manifest, partition)
     if made is not None:
         _check_artifact(made, partition)
     elif not {SEARCH, EMULATED} <= manifest["files"].keys():
@@ -83,6 +88,15 @@ def _check_parts(manifest: dict[str, Any]) -> Partition | None:
     found = Partition.from_json(manifest["partition"])
     check_partition(found, ModelSpec.from_json(manifest["model"]))
     return found
+
+
+def _check_streams(manifest: dict[str, Any], partition: Partition | None) -> None:
+    state = dict(partition.state) if partition else {}
+    try:
+        policies = read_policies(manifest["streams"], "streams")
+        check_policies(policies, sensor_inputs(ModelSpec.from_json(manifest["model"]), state), "streams")
+    except RecipeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _check_artifact(made: dict[str, Any], partition: Partition | None) -> None:

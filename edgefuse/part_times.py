@@ -36,12 +36,13 @@ class PartSet:
 
 @dataclass(frozen=True)
 class PartTime:
-    """p50 of one call of ``part``, cut from ``graph``; ``settings`` say how it was run."""
+    """What one call of ``part``, cut from ``graph``, takes; ``settings`` say how it was run."""
 
     part: str
     graph: str
     settings: Settings
     p50_ms: float
+    p90_ms: float
 
     def to_json(self) -> dict[str, Any]:
         how = {"inference": self.settings.inference_precision, "threads": self.settings.threads}
@@ -98,7 +99,7 @@ def measure_parts(sets: Sequence[PartSet], feeds: Sequence[Feed]) -> list[PartTi
             {label: arms[key] for label, key in keys.items()}, [{}], 0.3, max_runs=400, min_runs=RUNS, warmup=WARMUP
         )
     return [
-        PartTime(name, sets[number].graph, how, found[label].percentile(50))
+        PartTime(name, sets[number].graph, how, found[label].percentile(50), found[label].percentile(90))
         for label, (number, name, how) in keys.items()
     ]
 

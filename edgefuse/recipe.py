@@ -14,8 +14,10 @@ from typing import Any
 from edgefuse.errors import RecipeError, UsageError, nearest
 from edgefuse.resources import shipped_names
 from edgefuse.spec import TensorSpec, make_tensor_spec
+from edgefuse.stream.policy import StreamPolicy, read_policies
 from edgefuse.tables import check_keys, read_toml, subtable, typed
 
+TABLES = ("name", "model", "inputs", "outputs", "state", "streams", "calibration", "accuracy", "latency")
 INPUT_KEYS = ("shape", "dtype", "modality", "stream", "rate_hz")
 
 
@@ -75,7 +77,7 @@ class LatencyLimit:
 @dataclass(frozen=True)
 class Recipe:
     """Everything a recipe file says. ``folder`` is what its relative paths start from; ``state`` maps an input that
-    carries state from step to step to the output that feeds it."""
+    carries state from step to step to the output that feeds it; ``streams`` are the policies of its sensors."""
 
     name: str
     folder: Path
@@ -86,6 +88,7 @@ class Recipe:
     accuracy: Accuracy = field(default_factory=Accuracy)
     latency: LatencyLimit = field(default_factory=LatencyLimit)
     state: Mapping[str, str] = field(default_factory=dict)
+    streams: Mapping[str, StreamPolicy] = field(default_factory=dict)
     path: Path | None = None
 
 
@@ -145,7 +148,7 @@ def suggest_recipe(name: str) -> str:
 def read_recipe(path: Path) -> Recipe:
     """The checked recipe in *path*; raises :class:`RecipeError`."""
     table, where, folder = read_toml(path), str(path), path.resolve().parent
-    check_keys(table, ("name", "model", "inputs", "outputs", "state", "calibration", "accuracy", "latency"), where)
+    check_keys(table, TABLES, where)
     return Recipe(
         name=_check_name(typed(table, "name", str, folder.name, where), where),
         folder=folder,
@@ -156,6 +159,7 @@ def read_recipe(path: Path) -> Recipe:
         accuracy=_read_accuracy(subtable(table, "accuracy", where), f"{where}: accuracy"),
         latency=_read_latency(subtable(table, "latency", where), f"{where}: latency"),
         state=_read_state(subtable(table, "state", where), f"{where}: state"),
+        streams=read_policies(subtable(table, "streams", where), f"{where}: streams"),
         path=path,
     )
 

@@ -160,7 +160,7 @@ def _compile_into(
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
     kernels = kernel_counts(chosen.artifact)
-    artifact = store_artifact(folder, chosen, here)
+    artifact = store_artifact(folder, chosen, here, latency["compiled"]["p90_ms"])
     shutil.rmtree(work)
     files = _put_first(folder, bundle.manifest["graphs"], chosen.graph)
 

@@ -6,40 +6,44 @@ with edgefuse.load("rover.edgefuse") as model:
 
 from __future__ import annotations
 
+import json
 import os
-import threading
-import warnings
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-
-import numpy as np
 
 from edgefuse.assembled import Assembled, part_spec
 from edgefuse.backends import Runner, Settings, load_backend
+from edgefuse.blob_cache import BlobCache, blob_folder
 from edgefuse.bundle import Bundle, open_bundle
-from edgefuse.errors import DeviceMismatchError, FeedError
-from edgefuse.spec import Array, Feed, ModelSpec, check_feed
+from edgefuse.errors import DeviceMismatchError
+from edgefuse.model import Model
+from edgefuse.spec import ModelSpec
 
 IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driver": "driver"}
 """What people call the keys of a backend's ``identity``."""
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """Verify the bundle (hashes, device, inputs and outputs) and make it ready to run.
+def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True) -> Model:
+    """Verify the bundle (hashes, device, inputs and outputs), load it and run it once on zeros: it is ready then.
+
+    What the vendor compiles here is kept for the next start, in the folder *cache* (True: ``$XDG_CACHE_HOME/edgefuse/
+    blobs``; False: nowhere). Where that cannot be done the model runs all the same.
 
     Raises ``BundleError`` where the bundle is damaged, ``DeviceMismatchError`` where it was made for another
     architecture or toolchain version, ``ToolchainError`` where the vendor's library refuses it.
     """
+    blobs = (blob_folder() if cache else None) if isinstance(cache, bool) else Path(cache)
     with ExitStack() as stack:
-        bundle = stack.enter_context(open_bundle(Path(path)))
-        runner = open_runner(bundle)
-        return Model(bundle, runner, stack.pop_all())
+        bundle = stack.enter_context(open_bundle(Path(path), hashes=False))
+        runner = open_runner(bundle, blobs)
+        parts = bundle.manifest["artifact"]["parts"]
+        model = Model(bundle, runner, stack.pop_all(), lambda: open_parts(bundle, blobs) if parts else None)
+    model.warm_up()
+    return model
 
 
-def open_runner(bundle: Bundle) -> Runner:
-    """The bundle's artifact in its backend, after the device has been found to match."""
+def open_runner(bundle: Bundle, blobs: Path | None = None) -> Runner:
+    """The bundle's artifact in its backend, after the device has been found to match; *blobs* is the cache's folder."""
     if bundle.portable:
         target = bundle.manifest["target"]["name"]
         raise DeviceMismatchError(
@@ -59,75 +63,37 @@ def open_runner(bundle: Bundle) -> Runner:
                 hint=f"{install} it again on this machine: {_compile_here(bundle)}",
             )
     if made["calls"] == "parts":
-        return open_parts(bundle)
-    return backend.open(bundle.artifact, bundle.spec, bundle.settings)
+        return open_parts(bundle, blobs)
+    return _open(bundle, bundle.artifact, bundle.spec, bundle.settings, blobs)
 
 
-def open_parts(bundle: Bundle) -> Assembled:
-    """The bundle's parts, put together; only where its artifact has some."""
+def open_parts(bundle: Bundle, blobs: Path | None = None) -> Assembled:
+    """The bundle's parts, put together; only where its artifact has some. *blobs* is the cache's folder."""
     made, partition = bundle.manifest["artifact"], bundle.partition
     assert partition is not None  # the manifest was checked
-    backend, runners = load_backend(str(made["backend"])), {}
+    runners = {}
     for item in made["parts"]:
         spec = part_spec(partition[item["name"]], partition, bundle.spec)
-        runners[item["name"]] = backend.open(bundle.path / item["path"], spec, Settings(**item["settings"]))
+        artifact, settings = bundle.path / item["path"], Settings(**item["settings"])
+        runners[item["name"]] = _open(bundle, artifact, spec, settings, blobs)
     return Assembled(partition, runners, bundle.spec, made["lanes"])
+
+
+def _open(bundle: Bundle, artifact: Path, spec: ModelSpec, settings: Settings, blobs: Path | None) -> Runner:
+    """*artifact* of the bundle, after its hashes have been found right; or what was compiled from it before."""
+    backend = load_backend(str(bundle.manifest["artifact"]["backend"]))
+    if blobs is None:
+        bundle.check_files(artifact)
+        return backend.open(artifact, spec, settings)
+    return backend.open(artifact, spec, settings, _cache(bundle, artifact, blobs))
+
+
+def _cache(bundle: Bundle, artifact: Path, blobs: Path) -> BlobCache:
+    """The cache of what *artifact* compiles to. Its content is known by the manifest, whose checksum was right."""
+    files, folder = bundle.manifest["files"], artifact.relative_to(bundle.path).as_posix() + "/"
+    held = {name.removeprefix(folder): file["sha256"] for name, file in files.items() if name.startswith(folder)}
+    return BlobCache(blobs, json.dumps(held, sort_keys=True), lambda: bundle.check_files(artifact))
 
 
 def _compile_here(bundle: Bundle) -> str:
     return f"edgefuse compile {bundle.shown.name}"
-
-
-class Model:
-    """A loaded bundle. Calls are serialised by a lock; results are the caller's own arrays."""
-
-    def __init__(self, bundle: Bundle, runner: Runner, held: ExitStack) -> None:
-        self._bundle, self._runner, self._held = bundle, runner, held
-        self._lock = threading.Lock()
-        self._closed = False
-        self.spec: ModelSpec = bundle.spec
-        if bundle.manifest["verdict"] == "fail":
-            warnings.warn(f"{self.name}: the bundle failed its gates when it was compiled", stacklevel=3)
-        # What a call compares, ready made: dtype objects compare by identity first, and a tuple with ==.
-        self._expected = [(s.name, s.dtype, None if s.dynamic else s.smallest()) for s in self.spec.inputs]
-
-    @property
-    def name(self) -> str:
-        return str(self._bundle.manifest["name"])
-
-    def __call__(self, feed: Feed) -> dict[str, Array]:
-        """All outputs for one complete feed: every input by name, dtype and shape as in ``spec``.
-
-        Raises :class:`FeedError` that names the tensor. The arrays in *feed* are not kept.
-        """
-        if not isinstance(feed, Mapping) or len(feed) != len(self._expected):
-            self._refuse(feed)
-        for name, dtype, shape in self._expected:
-            array = feed.get(name)
-            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-                self._refuse(feed)
-                break
-        with self._lock:
-            return self._runner(feed)
-
-    def _refuse(self, feed: Feed) -> None:
-        """Name what is wrong; a feed with dynamic shapes may still be right."""
-        if not isinstance(feed, Mapping):
-            raise FeedError(f"the feed is a {type(feed).__name__}; expected a dict of name to numpy array")
-        check_feed(feed, self.spec.inputs)
-
-    def close(self) -> None:
-        """Free the vendor's memory and the unpacked files; a second call does nothing."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._runner.close()
-                self._held.close()
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

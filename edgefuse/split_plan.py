@@ -32,7 +32,7 @@ WORTH_CALL = 0.95
 """Of the whole graph's p50."""
 
 
-SHOWN_OTHERWISE = ("parts", "settings", "lanes")
+SHOWN_OTHERWISE = ("parts", "settings", "lanes", "p90_ms")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SplitPlan:
     ``calls``: whether a call with all inputs runs the "whole" graph or the "parts", whichever is faster.
 
     ``stream_ms_per_s``: milliseconds of computing a second at the declared rates; None where no rates are declared.
-    ``equal`` of ``samples`` gave the whole graph's outputs bit for bit.
+    ``p90_ms`` is each part's, for deadlines. ``equal`` of ``samples`` gave the whole graph's outputs bit for bit.
     """
 
     kept: bool
@@ -49,6 +49,7 @@ class SplitPlan:
     reason: str
     parts: PartSet
     settings: Mapping[str, Settings]
+    p90_ms: Mapping[str, float]
     lanes: tuple[tuple[str, ...], ...]
     whole_p50_ms: float
     split_p50_ms: float
@@ -81,7 +82,12 @@ def store_parts(folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict
     shutil.move(plan.parts.folder, folder / base)
     names = [part.name for part in plan.parts.partition.parts]
     parts = [
-        {"name": name, "path": f"{base.as_posix()}/{index}", "settings": asdict(plan.how(name))}
+        {
+            "name": name,
+            "path": f"{base.as_posix()}/{index}",
+            "settings": asdict(plan.how(name)),
+            "p90_ms": plan.p90_ms[name],
+        }
         for index, name in enumerate(names)
     ]
     return {**artifact, "calls": plan.calls, "parts": parts, "lanes": [list(lane) for lane in plan.lanes]}
@@ -133,6 +139,7 @@ def plan_split(
         reason=reason,
         parts=parts,
         settings=_one_thread(settings, parts.partition) if use_lanes else settings,
+        p90_ms={name: time.p90_ms for name, time in best.items()},
         lanes=tuple(tuple(lane) for lane in lanes) if use_lanes else (),
         whole_p50_ms=found["whole"],
         split_p50_ms=found["split"],

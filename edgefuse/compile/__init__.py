@@ -28,7 +28,7 @@ from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
 from edgefuse.export import load_source
 from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
-from edgefuse.journal import Journal, kept_search, search_key
+from edgefuse.journal import kept_search, search_key
 from edgefuse.machine import usable_cores
 from edgefuse.manifest import GOLDEN, MODEL
 from edgefuse.metrics import SQNR, load_metric
@@ -40,6 +40,7 @@ from edgefuse.report import Planned
 from edgefuse.search import Search
 from edgefuse.spec import ModelSpec
 from edgefuse.split_plan import SplitPlan, open_split, store_parts
+from edgefuse.stream.policy import check_policies, sensor_inputs
 from edgefuse.version import __version__ as VERSION
 
 __all__ = ["Request", "compile_model", "plan_only"]
@@ -83,12 +84,15 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
         builder = Builder(work, prepared.golden, prepared.source.spec, device)
         candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
         choice = as_asked(candidates, asked)
-        made = Made(builder, parts, graphs, candidates[choice.name], candidates.get(FLOAT), choice, None, Planned())
+        planner = Planner(prepared.graphs, _search(builder, prepared, candidates), parts, precisions, steps, graphs)
+        split = planner.split(choice)
+        planned, baseline = planner.planned(choice, split), candidates.get(FLOAT)
+        made = Made(builder, parts, graphs, candidates[choice.name], baseline, choice, split, planned)
         return _finish_here(folder, request, prepared, made, here.found, steps)
     with kept_search(_key(request), request.resume) as journal:
         others = other_backends(device)
         builder = Builder(work, prepared.golden, prepared.source.spec, device, journal.artifacts, others)
-        search = _search(builder, prepared, failed, request, journal)
+        search = _search(builder, prepared, {}, failed=failed, budget_s=request.budget_s, journal=journal)
         planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
         choice = planner.plan()
         split, found = planner.split(choice), search.candidates
@@ -105,14 +109,14 @@ def _key(request: Request) -> str:
     return search_key([path for path in files if path is not None], *words)
 
 
-def _search(builder: Builder, prepared: Prepared, failed: dict[str, str], request: Request, journal: Journal) -> Search:
+def _search(builder: Builder, prepared: Prepared, candidates: dict[str, Candidate], **known: Any) -> Search:
     """The search sees the calibrate split only; the golden split is for the verdict."""
     samples = builder.work / "search.npz"
     float_onnx = open_graph(
         prepared.graphs.float_onnx, prepared.source.spec, usable_cores()
     )  # three times torch's speed
     write_golden(samples, prepared.samples.calibrate, float_onnx)
-    return Search(builder, samples, prepared.judge, request.budget_s, journal, failed=failed)
+    return Search(builder, samples, prepared.judge, candidates=candidates, **known)
 
 
 def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepared:
@@ -121,6 +125,9 @@ def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepar
     with steps.step("Loading the model") as step:
         source = load_source(request.model, recipe, request.trust)
         check_output_names(recipe, source.spec.outputs)
+        check_policies(
+            recipe.streams, sensor_inputs(source.spec, recipe.state), f"{recipe.path or recipe.folder}: streams"
+        )
         judge = _judge(recipe, source.spec)
         step.note(", ".join([source.kind, *source.notes]))
     with steps.step("Reading samples") as step:
@@ -181,7 +188,7 @@ def _finish_here(
 
     kernels = kernel_counts(chosen.artifact)
     shutil.copyfile(chosen.onnx_path, folder / MODEL)
-    artifact = store_artifact(folder, chosen, here)
+    artifact = store_artifact(folder, chosen, here, latency["compiled"]["p90_ms"])
     if made.split is not None and made.split.kept:
         artifact = store_parts(folder, artifact, made.split)
     shutil.rmtree(prepared.graphs.work)

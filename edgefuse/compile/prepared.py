@@ -86,6 +86,7 @@ def write_bundle(
         "plan": report["plan"],
         "graphs": dict(files),
         "partition": partition,
+        "streams": {name: policy.to_json() for name, policy in recipe.streams.items()},
         "artifact": artifact,
         "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
         "verdict": report["verdict"],

@@ -32,9 +32,10 @@ def test_an_onnx_file_has_a_branch_for_each_input(cli, tiny_onnx):
     assert [part["name"] for part in facts["parts"]] == ["image", "state", "trunk"]
 
 
-def test_a_bundle_of_one_asked_precision_shows_the_graphs_parts_unmeasured(cli, tiny_bundle):
+def test_a_bundle_of_one_asked_precision_shows_its_parts_and_streams(cli, tiny_bundle):
     found = cli("inspect", tiny_bundle)
-    assert found.code == 0 and "not measured" in found.out and "trunk" in found.out
+    assert found.code == 0 and "not measured" not in found.out and "trunk" in found.out
+    assert "streams    as they come" in found.out
     facts = json.loads(cli("inspect", tiny_bundle, "--json").out)
     assert [part["kind"] for part in facts["parts"]] == ["branch", "branch", "trunk"]
 

@@ -150,4 +150,4 @@ def test_the_digits_recipes_compile_to_int8_and_keep_their_accuracy(name, tmp_pa
     assert report["accuracy"][0]["candidate"] > 0.94 and report["accuracy"][0]["samples"] == 941
     # 37 to 46 dB were measured; below 30 something in the placement has broken.
     assert report["fidelity"][0]["sqnr_db"] > 30
-    assert [gate["verdict"] for gate in report["gates"]] == ["pass", "pass", "pass"]
+    assert {gate["verdict"] for gate in report["gates"]} == {"pass"}

@@ -16,6 +16,7 @@ from edgefuse.backends.tensorrt import cuda, vendor
 from edgefuse.backends.tensorrt.builder import build
 from edgefuse.backends.tensorrt.engine import PLAN, load_engine
 from edgefuse.backends.tensorrt.runner import TensorRtRunner
+from edgefuse.blob_cache import BlobCache
 from edgefuse.spec import ModelSpec
 
 FIRST_FP16, NO_FP16 = (5, 3), (6, 1)
@@ -82,8 +83,11 @@ def compile(onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> 
     build(onnx_path, out, spec, settings, _arch(cuda.device().capability))
 
 
-def open(artifact: Path, spec: ModelSpec, settings: Settings) -> Runner:
-    """The engine, with its memory allocated and (shapes permitting) its CUDA graph recorded."""
+def open(artifact: Path, spec: ModelSpec, settings: Settings, cache: BlobCache | None = None) -> Runner:
+    """The engine, with its memory allocated and (shapes permitting) its CUDA graph recorded.
+
+    *cache* is ignored: the engine is what the vendor compiles.
+    """
     cuda.device()  # the library's own words for a missing driver are worse
     log = vendor.make_logger(vendor.library())
     return TensorRtRunner(load_engine(artifact / PLAN, log), spec, settings, log)

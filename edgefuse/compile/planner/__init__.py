@@ -166,7 +166,8 @@ class Planner:
     def split(self, choice: Choice) -> SplitPlan | None:
         """Whether the chosen graph is worth running part by part; None where it has one part, or a part fails."""
         chosen = self.search.candidates[choice.name]
-        if len(self.parts.partition.parts) < 2 or not self.sets:
+        unmeasured = self.graphs.device.backend == "tensorrt" or (self.search.out_of_time and not self.sets)
+        if len(self.parts.partition.parts) < 2 or unmeasured:
             return None
         with self.steps.step("Part by part or whole") as step:
             parts = self.cut(chosen.graph, chosen.backend)

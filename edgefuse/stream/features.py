@@ -1,0 +1,106 @@
+"""What the parts have made and who has to run again: inputs in use, held features, outputs, and the model's state.
+Standard library and numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgefuse.assembled import Assembled
+from edgefuse.errors import StreamError
+from edgefuse.parts import Part
+from edgefuse.spec import Array, ModelSpec
+
+REMEMBERED = 256
+"""Sets of streams that delivered together, with what they make run: with twenty sensors there could be a million."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a session runs: the parts, the lock that they share with other callers, and their p90 as the bundle has it
+    (None where it was not measured). ``check`` raises where the model cannot be used, ``note`` is told how a run ended
+    (None: well)."""
+
+    spec: ModelSpec
+    parts: Assembled
+    lock: AbstractContextManager[Any]
+    p90_ms: Mapping[str, float | None]
+    check: Callable[[], None]
+    note: Callable[[BaseException | None], None]
+
+
+class Features:
+    """``values`` are the model's inputs in use and every tensor that a part has made, by name. ``complete``: all parts
+    have run, so that there are outputs and only what is affected has to run again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._partition = engine, engine.parts.partition
+        self._shaped = any(part.shape_inputs for part in self._partition.parts)
+        self._affected: dict[frozenset[str], tuple[Part, ...]] = {}
+        self.initial = _initial_state(engine.spec, [name for name, _ in self._partition.state])
+        self.values: dict[str, Array] = {}
+        self.complete = False
+        self.forget([])
+
+    def forget(self, kept: Iterable[str]) -> None:
+        """Start anew, with the initial state; the inputs *kept* stay in use."""
+        self.values = {**self.initial, **{name: self.values[name] for name in kept}}
+        self.complete = False
+
+    def parts_for(self, streams: frozenset[str]) -> tuple[Part, ...]:
+        """What has to run when *streams* have new data."""
+        if not self.complete:
+            return self._partition.parts
+        found = self._affected.get(streams)
+        if found is None:
+            if len(self._affected) >= REMEMBERED:
+                self._affected.clear()
+            found = self._affected[streams] = self._partition.affected(streams)
+        return found
+
+    def run(self, parts: Sequence[Part]) -> dict[str, int]:
+        """Run *parts* and carry the state on; nanoseconds that each took. If one fails, all run at the next step."""
+        self.complete, took_ns = False, dict[str, int]()
+        with self._engine.lock:
+            self._engine.check()
+            try:
+                if self._shaped:
+                    self._run_shaped(parts, took_ns)
+                else:
+                    self._engine.parts.run(parts, self.values, took_ns)
+            except BaseException as error:
+                self._engine.note(error)
+                raise
+        self._engine.note(None)
+        for name, output in self._partition.state:
+            self.values[name] = self.values[output]
+        self.complete = True
+        return took_ns
+
+    def _run_shaped(self, parts: Sequence[Part], took_ns: dict[str, int]) -> None:
+        """One after another, and with them branches that read another sensor's shape where that has changed."""
+        wanted, before = {part.name for part in parts}, dict(self.values)
+        for part in self._partition.parts:
+            reshaped = any(
+                name not in before or not np.array_equal(before[name], self.values[name]) for name in part.shape_inputs
+            )
+            if part.name in wanted or reshaped:
+                self._engine.parts.run((part,), self.values, took_ns)
+
+    def outputs(self) -> dict[str, Array]:
+        """Copies: the next step may go on using these very arrays."""
+        return {name: self.values[name].copy() for name in self._engine.spec.outputs}
+
+
+def _initial_state(spec: ModelSpec, names: Iterable[str]) -> dict[str, Array]:
+    """Zeros, which is what PyTorch's recurrent layers start from."""
+    known = {item.name: item for item in spec.inputs}
+    for name in names:
+        if known[name].dynamic:
+            raise StreamError(f"the state {name!r} has a dynamic shape, so that its first value is not known")
+    return {name: np.zeros(known[name].smallest(), known[name].dtype) for name in names}

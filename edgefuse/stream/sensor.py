@@ -1,0 +1,128 @@
+"""One stream as the step sees it: what is new, what is in use, and which of the two the policy wants. Standard library
+and numpy only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from edgefuse.spec import Array, TensorSpec
+from edgefuse.stream.inbox import MS, Delivery, Inbox
+from edgefuse.stream.policy import StreamPolicy
+from edgefuse.stream.results import FALLBACK, FRESH, HELD, MISSING, STALE, StreamState
+
+NOTHING = StreamState(MISSING, None, None)
+FILLED = StreamState(FALLBACK, None, None)
+
+
+class Sensor:
+    """``wanted`` is what the next step should use: "fresh", "held", "fallback", or one of "missing" and "stale", with
+    which there can be no answer. ``used_ns`` is the stamp of the data in use, None where it is the fallback."""
+
+    def __init__(self, name: str, inputs: tuple[TensorSpec, ...], policy: StreamPolicy) -> None:
+        self.name, self.policy, self.inbox = name, policy, Inbox(name, inputs, policy)
+        self.ages = policy.kind != "latched"
+        self._inputs, self.names = inputs, tuple(item.name for item in inputs)
+        self._max_age_ns = None if policy.max_age_ms is None else round(policy.max_age_ms * MS)
+        self._events: Counter[str] = Counter()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.wanted: str = MISSING
+        self.used_ns: int | None = None
+        self._new: Delivery | None = None
+        self._filled = False
+
+    @property
+    def dated(self) -> bool:
+        """Whether the data in use have an age that counts."""
+        return self.ages and self.used_ns is not None and not self._filled
+
+    def counts(self) -> dict[str, int]:
+        """What became of deliveries, and how data were used."""
+        return {**self.inbox.counts, **{k: v + self.inbox.counts.get(k, 0) for k, v in dict(self._events).items()}}
+
+    def look(self, now_ns: int) -> None:
+        """Take what has been delivered, and settle what the step should use."""
+        delivery = self.inbox.take(now_ns)
+        if delivery is not None:
+            if self._new is not None:
+                self._events["superseded"] += 1
+            self._new = delivery
+        newest = self._new.stamp_ns if self._new is not None else self.used_ns
+        if newest is None:
+            self.wanted = MISSING if self.policy.required else FALLBACK
+        elif self._is_stale(newest, now_ns) and self.policy.on_stale != "hold":
+            self.wanted = FALLBACK if self.policy.on_stale == "fallback" else STALE
+            self._events["stale"] += 1
+        else:
+            self.wanted = HELD if self._new is None else FRESH
+
+    @property
+    def changes(self) -> bool:
+        """Whether a step that follows ``wanted`` has something new for the model."""
+        return self.wanted == FRESH or (self.wanted == FALLBACK and not self._filled)
+
+    def may_wait(self, now_ns: int) -> bool:
+        """Whether the data in use would do for one more step."""
+        if self.wanted != FRESH or self.used_ns is None or self._filled:
+            return False
+        return self.policy.on_stale == "hold" or not self._is_stale(self.used_ns, now_ns)
+
+    def use(self, now_ns: int, values: dict[str, Array]) -> StreamState:
+        """Put what is wanted into *values*, the model's inputs by name."""
+        if self.wanted == FALLBACK:
+            values.update(self._fallback())
+            self._filled, self._new = True, None
+            return self.hold(now_ns)
+        assert self._new is not None  # see ``changes``
+        values.update(self._new.arrays)
+        self.used_ns, self._new, self._filled = self._new.stamp_ns, None, False
+        self._events[FRESH] += 1
+        return self._state(FRESH, now_ns)
+
+    def hold(self, now_ns: int) -> StreamState:
+        """What is in use stays in use."""
+        if self._filled:
+            self._events[FALLBACK] += 1
+            return FILLED
+        self._events[HELD] += 1
+        return self._state(HELD, now_ns)
+
+    def waiting_state(self, now_ns: int) -> StreamState:
+        """For a step without an answer: what there would be."""
+        stamp = self._new.stamp_ns if self._new is not None else self.used_ns
+        if stamp is None:
+            return NOTHING if self.policy.required else FILLED
+        return StreamState(HELD, stamp, max(now_ns - stamp, 0), self._is_stale(stamp, now_ns))
+
+    def _state(self, source: str, now_ns: int) -> StreamState:
+        assert self.used_ns is not None
+        return StreamState(source, self.used_ns, max(now_ns - self.used_ns, 0), self._is_stale(self.used_ns, now_ns))
+
+    def _is_stale(self, stamp_ns: int, now_ns: int) -> bool:
+        return self._max_age_ns is not None and now_ns - stamp_ns > self._max_age_ns
+
+    def used_age_ns(self, now_ns: int) -> int:
+        return 0 if self.used_ns is None else max(now_ns - self.used_ns, 0)
+
+    def newest_age_ns(self, now_ns: int) -> int:
+        stamp = self._new.stamp_ns if self._new is not None else self.used_ns
+        return 0 if stamp is None else max(now_ns - stamp, 0)
+
+    def _fallback(self) -> dict[str, Array]:
+        return {item.name: np.full(item.smallest(), self.policy.fallback, item.dtype) for item in self._inputs}
+
+    def restart(self, now_ns: int) -> None:
+        """The clock has gone back to *now_ns*: what is from later is forgotten. Latched data stay, as of now."""
+        if not self.ages:
+            self.used_ns = None if self.used_ns is None else min(self.used_ns, now_ns)
+            return
+        self.inbox.clear(after_ns=now_ns + round(self.policy.max_early_ms * MS))
+        self._reset()
+
+    def forget(self) -> None:
+        self.inbox.clear()
+        self._reset()
