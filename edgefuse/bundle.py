@@ -59,10 +59,9 @@ class Bundle:
         return self.path / str(self.manifest["artifact"]["path"])
 
     @property
-    def partition(self) -> Partition | None:
-        """The branches and the trunk; None where the model was not cut."""
-        found = self.manifest["partition"]
-        return None if found is None else Partition.from_json(found)
+    def partition(self) -> Partition:
+        """The branches and the trunk."""
+        return Partition.from_json(self.manifest["partition"])
 
     @property
     def graphs(self) -> dict[str, Path]:

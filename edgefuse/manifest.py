@@ -44,7 +44,7 @@ FORM = {
     "target": {"name": str, "backend": str, "compute_capability": (str, None)},
     "plan": {"precision": str, "graph": str, "threads": int},
     "graphs": dict,
-    "partition": (dict, None),
+    "partition": dict,
     "streams": dict,
     "artifact": (ARTIFACT, None),
     "limits": {
@@ -82,16 +82,14 @@ def check_manifest(manifest: Any) -> str:
     return str((made or manifest["target"])["backend"])
 
 
-def _check_parts(manifest: dict[str, Any]) -> Partition | None:
-    if manifest["partition"] is None:
-        return None
+def _check_parts(manifest: dict[str, Any]) -> Partition:
     found = Partition.from_json(manifest["partition"])
     check_partition(found, ModelSpec.from_json(manifest["model"]))
     return found
 
 
-def _check_streams(manifest: dict[str, Any], partition: Partition | None) -> None:
-    state = dict(partition.state) if partition else {}
+def _check_streams(manifest: dict[str, Any], partition: Partition) -> None:
+    state = dict(partition.state)
     try:
         policies = read_policies(manifest["streams"], "streams")
         check_policies(policies, sensor_inputs(ModelSpec.from_json(manifest["model"]), state), "streams")
@@ -99,13 +97,13 @@ def _check_streams(manifest: dict[str, Any], partition: Partition | None) -> Non
         raise ValueError(str(error)) from None
 
 
-def _check_artifact(made: dict[str, Any], partition: Partition | None) -> None:
+def _check_artifact(made: dict[str, Any], partition: Partition) -> None:
     """The whole graph's artifact, and where the model was worth splitting one for each part."""
     for item in [made, *made["parts"]]:
         _inside(item["path"])
         Settings(**item["settings"])
-    names = [part.name for part in partition.parts] if partition else []
-    branches = {part.name for part in partition.branches} if partition else set()
+    names = [part.name for part in partition.parts]
+    branches = {part.name for part in partition.branches}
     found = [part["name"] for part in made["parts"]]
     if found and found != names:
         raise ValueError(f"artifact.parts are {found}; the partition has {names}")

@@ -143,8 +143,7 @@ class Model:
 
     @property
     def _state(self) -> tuple[tuple[str, str], ...]:
-        partition = self._bundle.partition
-        return () if partition is None else partition.state
+        return self._bundle.partition.state
 
     def _find_parts(self) -> Assembled:
         """What streams run: the bundle's parts, or where it has none the whole graph as one."""

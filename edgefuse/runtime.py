@@ -70,7 +70,6 @@ def open_runner(bundle: Bundle, blobs: Path | None = None) -> Runner:
 def open_parts(bundle: Bundle, blobs: Path | None = None) -> Assembled:
     """The bundle's parts, put together; only where its artifact has some. *blobs* is the cache's folder."""
     made, partition = bundle.manifest["artifact"], bundle.partition
-    assert partition is not None  # the manifest was checked
     runners = {}
     for item in made["parts"]:
         spec = part_spec(partition[item["name"]], partition, bundle.spec)

@@ -101,12 +101,12 @@ def test_load_verifies_what_it_reads_and_check_the_rest(copy_of_bundle, golden, 
         assert model.health().cache["whole"] == "hit"
         assert np.array_equal(model(golden[0].feed)["logits"], expected)
     for cache in (False, tmp_path / "none"):
-        with pytest.raises(BundleError, match="whole/model[.]bin' was changed"):
+        with pytest.raises(BundleError, match=r"whole/model\.bin' was changed"):
             edgefuse.load(copy_of_bundle, cache=cache)
     with pytest.raises(BundleError, match="was changed"), open_bundle(copy_of_bundle):
         pass
     (copy_of_bundle / "golden.npz").write_bytes(b"")
-    with pytest.raises(BundleError, match="golden[.]npz' has 0 bytes"):
+    with pytest.raises(BundleError, match=r"golden\.npz' has 0 bytes"):
         edgefuse.load(copy_of_bundle, cache=blobs)
 
 

@@ -92,9 +92,9 @@ def _policies(streams: dict[str, dict[str, Any]]) -> str:
 
 def _planned(manifest: dict[str, Any]) -> dict[str, Any]:
     """What the plan says of the parts; where it measured none, those of the graph."""
-    plan, partition = manifest["plan"], manifest.get("partition")
-    if partition is not None and not any("kind" in row for row in plan["parts"]):
-        return unmeasured(Partition.from_json(partition), "they were not measured when it was compiled")
+    plan = manifest["plan"]
+    if not any("kind" in row for row in plan["parts"]):
+        return unmeasured(Partition.from_json(manifest["partition"]), "they were not measured when it was compiled")
     return {key: plan[key] for key in PARTS if key in plan}
 
 

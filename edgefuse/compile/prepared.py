@@ -74,7 +74,7 @@ def write_bundle(
     found: Findings,
     files: Mapping[str, str],
     artifact: dict[str, Any] | None,
-    partition: dict[str, Any] | None,
+    partition: dict[str, Any],
     steps: Steps,
 ) -> dict[str, Any]:
     """Report and manifest into *folder*, whose other files are in place; *files* is graph name to its file there."""

@@ -92,11 +92,17 @@ def read_policy(table: Mapping[str, Any], where: str, base: StreamPolicy | None 
 
 
 def _refuse_pointless(given: Mapping[str, Any], found: StreamPolicy, where: str) -> None:
-    """Keys that would have no effect were meant otherwise."""
+    """Keys that have no effect, or contradict each other, were meant otherwise."""
     if found.kind != "window":
         for name in _WINDOW_ONLY:
             if name in given and given[name] != KEYS[name].default:
                 raise RecipeError(f"{name} is for windows, and kind is {found.kind!r}", where=where)
+    if not found.required and found.max_age_ms is not None and found.on_stale == "fail":
+        raise RecipeError(
+            "the stream is not required, and its old data would fail every step",
+            where=where,
+            hint='Say what stands in for them: on_stale = "fallback" or "hold".',
+        )
     if found.kind == "latched" and found.max_age_ms is not None:
         raise RecipeError("max_age_ms is given, and what is latched does not age", where=where)
 

@@ -421,6 +421,7 @@ def test_a_wrong_policy_or_timing_is_a_usage_error_that_names_the_key():
         ({"goal": {"fallback": 0.5, "required": False}}, "is int64"),
         ({"goal": {"kind": "latched", "max_age_ms": 5}}, "does not age"),
         ({"camera": {"gap": "zero"}}, "is for windows"),
+        ({"camera": {"required": False, "max_age_ms": 50}}, "is not required, and its old data would fail"),
         ({"camera": 5}, "expected a dict"),
     ]:
         with pytest.raises(UsageError, match="policy") as caught:
