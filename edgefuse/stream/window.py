@@ -25,8 +25,9 @@ class Window:
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: str, axis: int, rate_hz: float | None, gap: str) -> None:
-        self._length, self._axis, self._gap = shape[axis], axis, gap
+        self._length, self._gap = shape[axis], gap
         self._memory: Array = np.zeros((2 * self._length, *shape[:axis], *shape[axis + 1 :]), dtype)
+        self._layout = (*range(1, axis + 1), 0, *range(axis + 1, len(shape)))
         self._period_ns = 1e9 / rate_hz if rate_hz else None
         self.clear()
 
@@ -81,4 +82,4 @@ class Window:
     def copy(self) -> Array:
         """The window in the input's own layout, contiguous, the caller's own."""
         newest = self._memory[self._end - self._length : self._end]
-        return np.ascontiguousarray(np.moveaxis(newest, 0, self._axis)).copy()
+        return newest.transpose(self._layout).copy()

@@ -218,7 +218,6 @@ void check_backend(const Json& manifest, const std::string& where) {
 
 void read_parts(Bundle& bundle, const Json& manifest) {
     const Json &partition = manifest.at("partition"), &made = manifest.at("artifact").at("parts");
-    if (partition.is_null()) return;
     bundle.state = partition.at("state").get<decltype(bundle.state)>();
     if (made.empty()) return;
     const Json& parts = partition.at("parts");
