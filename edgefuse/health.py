@@ -46,8 +46,9 @@ class Meter:
 
 @dataclass(frozen=True)
 class StreamHealth:
-    """One session. ``steps`` by status (and "late": computed, but after the deadline); ``streams``: what became of
-    deliveries and how data were used, by reason; ``parts``: how often each was skipped for a deadline, and its time."""
+    """One session. ``steps`` by status, and of the "ok" ones those that were "computed late"; ``streams``: what became
+    of deliveries and how data were used, by reason; ``skipped``: how often a deadline left each part out; ``parts``:
+    the time that each takes, ``step`` that of a step in which one ran."""
 
     state: str
     steps: Mapping[str, int]
@@ -56,12 +57,15 @@ class StreamHealth:
     parts: Mapping[str, Percentiles | None]
     step: Percentiles | None
 
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
 
 @dataclass(frozen=True)
 class Health:
-    """A loaded model. ``state``: "loaded" (verified, not warmed up), "ready", "degraded" (the last run failed),
-    "closed". ``cache``: for each artifact whether its compiled form came from the cache ("hit", "miss", "off", or why
-    not). ``last_error`` is the last failure's text."""
+    """A loaded model and its open streams, in the order in which they were made. ``state``: "loaded" (verified, not
+    warmed up), "ready", "degraded" (the last run failed), "closed". ``cache``: for each artifact whether its compiled
+    form came from the cache ("hit", "miss", "off", or why not). ``last_error`` is the last failure's text."""
 
     name: str
     state: str

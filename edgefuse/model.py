@@ -20,7 +20,7 @@ from edgefuse.bundle import Bundle
 from edgefuse.errors import FeedError, ToolchainError
 from edgefuse.health import Health, Meter
 from edgefuse.parts import Part, Partition
-from edgefuse.spec import Array, Feed, ModelSpec, check_feed
+from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec, check_feed
 from edgefuse.stream.features import Engine
 from edgefuse.stream.policy import StreamPolicy, override, read_policies, sensor_inputs
 from edgefuse.stream.session import Session
@@ -43,7 +43,7 @@ class Model:
         self._bundle, self._runner, self._held, self._open_parts = bundle, runner, held, open_parts
         self._lock, self._pid = threading.RLock(), os.getpid()
         self._parts: Assembled | None = None
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        self._sessions: list[weakref.ref[Session]] = []
         self._closed, self._warm, self._failing = False, False, False
         self._errors, self._last_error = 0, ""
         self._meter = Meter()
@@ -130,16 +130,18 @@ class Model:
                 self._parts = self._find_parts()
             engine = Engine(self.spec, self._parts, self._lock, self._part_times(), self._check_usable, self._note)
             session = Session(engine, self.policies(policy), timing)
-            self._sessions.add(session)
+            self._sessions = [*(known for known in self._sessions if known() is not None), weakref.ref(session)]
             return session
 
-    def policies(
-        self, changes: Mapping[str, StreamPolicy | Mapping[str, Any]] | None = None
-    ) -> dict[str, StreamPolicy]:
+    @property
+    def streams(self) -> dict[str, tuple[TensorSpec, ...]]:
+        """What each sensor delivers, by the stream's name; not the model's own state."""
+        return sensor_inputs(self.spec, dict(self._state))
+
+    def policies(self, changes: Policies | None = None) -> dict[str, StreamPolicy]:
         """Stream name to its policy: the bundle's, with *changes*."""
-        streams = sensor_inputs(self.spec, dict(self._state))
         stored = read_policies(self._bundle.manifest["streams"], "the bundle's streams")
-        return override(stored, changes, streams)
+        return override(stored, changes, self.streams)
 
     @property
     def _state(self) -> tuple[tuple[str, str], ...]:
@@ -169,7 +171,7 @@ class Model:
             last_error=self._last_error or None,
             latency=self._meter.percentiles(),
             cache=self._cached(),
-            sessions=tuple(session.health() for session in list(self._sessions)),
+            sessions=tuple(session.health() for session in self._open_streams()),
         )
 
     def _cached(self) -> dict[str, str]:
@@ -193,8 +195,12 @@ class Model:
 
     def close_streams(self) -> None:
         """Their pushes are refused from now on; does not wait for a step that is running."""
-        for session in list(self._sessions):
+        for session in self._open_streams():
             session.close()
+
+    def _open_streams(self) -> list[Session]:
+        """Those that somebody still has, in the order in which they were made."""
+        return [session for known in self._sessions if (session := known()) is not None]
 
     def __enter__(self) -> Model:
         return self

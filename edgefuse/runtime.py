@@ -23,11 +23,14 @@ IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driv
 """What people call the keys of a backend's ``identity``."""
 
 
-def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True) -> Model:
+def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True, parts: bool = False) -> Model:
     """Verify the bundle (hashes, device, inputs and outputs), load it and run it once on zeros: it is ready then.
 
     What the vendor compiles here is kept for the next start, in the folder *cache* (True: ``$XDG_CACHE_HOME/edgefuse/
     blobs``; False: nowhere). Where that cannot be done the model runs all the same.
+
+    With *parts* the bundle's parts are loaded in place of the whole graph, where it has some: half of the time and
+    memory for an application that only streams. Calls run them one after another then.
 
     Raises ``BundleError`` where the bundle is damaged, ``DeviceMismatchError`` where it was made for another
     architecture or toolchain version, ``ToolchainError`` where the vendor's library refuses it.
@@ -35,15 +38,16 @@ def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True)
     blobs = (blob_folder() if cache else None) if isinstance(cache, bool) else Path(cache)
     with ExitStack() as stack:
         bundle = stack.enter_context(open_bundle(Path(path), hashes=False))
-        runner = open_runner(bundle, blobs)
-        parts = bundle.manifest["artifact"]["parts"]
-        model = Model(bundle, runner, stack.pop_all(), lambda: open_parts(bundle, blobs) if parts else None)
+        runner = open_runner(bundle, blobs, parts=parts)
+        known = bundle.manifest["artifact"]["parts"]
+        model = Model(bundle, runner, stack.pop_all(), lambda: open_parts(bundle, blobs) if known else None)
     model.warm_up()
     return model
 
 
-def open_runner(bundle: Bundle, blobs: Path | None = None) -> Runner:
-    """The bundle's artifact in its backend, after the device has been found to match; *blobs* is the cache's folder."""
+def open_runner(bundle: Bundle, blobs: Path | None = None, *, parts: bool = False) -> Runner:
+    """The bundle's artifact in its backend, or its *parts*, after the device has been found to match; *blobs* is the
+    cache's folder."""
     if bundle.portable:
         target = bundle.manifest["target"]["name"]
         raise DeviceMismatchError(
@@ -62,7 +66,7 @@ def open_runner(bundle: Bundle, blobs: Path | None = None) -> Runner:
                 where=str(bundle.shown),
                 hint=f"{install} it again on this machine: {_compile_here(bundle)}",
             )
-    if made["calls"] == "parts":
+    if made["calls"] == "parts" or (parts and made["parts"]):
         return open_parts(bundle, blobs)
     return _open(bundle, bundle.artifact, bundle.spec, bundle.settings, blobs)
 

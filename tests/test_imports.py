@@ -25,6 +25,7 @@ WORKSTATION_FILES = (
     "quantize/",
     "report/html",
     "report/pictures",
+    "report/replay",
     "report/text",
     "compile/",
     "pytest_plugin",

@@ -24,6 +24,7 @@ COMMANDS = {
     "inspect": "Show what is in a bundle or a model file.",
     "lint": "Say what TensorRT would refuse in an ONNX graph, or silently do otherwise.",
     "run": "Run a bundle once on a feed.",
+    "replay": "Replay a recorded stream through a bundle.",
     "doctor": "Say what is installed here, what is missing, and the cure.",
     "devices": "List the targets, or show one.",
     "recipes": "List the recipes that ship with EdgeFuse.",

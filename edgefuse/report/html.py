@@ -69,7 +69,7 @@ def write_html(path: Path, report: dict[str, Any]) -> None:
 def render(report: dict[str, Any]) -> str:
     """The page as text; the same report gives the same page."""
     return (
-        _environment()
+        page_environment()
         .get_template(TEMPLATE)
         .render(
             report=report,
@@ -118,7 +118,8 @@ def _pictures(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates, and the filters with which they write figures."""
     environment = Environment(
         loader=PackageLoader("edgefuse", "report"),
         autoescape=True,

@@ -51,6 +51,7 @@ class Inbox:
         self._early_ns, self._reset_ns = round(policy.max_early_ms * MS), round(policy.reset_after_ms * MS)
         self._store: _Store = _WindowStore(inputs[0], policy, self.counts) if policy.kind == "window" else _Newest(self)
         self._last_ns: int | None = None
+        self._taken_ns: int | None = None
         self._seen_early = -1
 
     # -- the pushing side
@@ -140,14 +141,17 @@ class Inbox:
             if stamp is None:
                 return None
             if stamp <= now_ns + self._early_ns:
+                self._taken_ns = stamp
                 return self._store.take()
             if stamp - now_ns > self._reset_ns:
                 self.counts["dropped: future"] += 1
                 self._store.clear()
-                self._last_ns = None
+                self._last_ns = self._taken_ns
             elif stamp != self._seen_early:
                 self.counts["early"] += 1
                 self._seen_early = stamp
+                if self._policy.kind != "window":  # one wrong stamp must not keep the right ones out
+                    self._last_ns = self._taken_ns
         return None
 
     def clear(self, after_ns: int = -1) -> None:
@@ -155,7 +159,7 @@ class Inbox:
         with self._lock:
             if self._last_ns is None or self._last_ns > after_ns:
                 self._store.clear()
-                self._last_ns = None
+                self._last_ns = self._taken_ns = None
 
 
 class _Newest:
@@ -188,8 +192,7 @@ class _WindowStore:
 
     def __init__(self, item: TensorSpec, policy: StreamPolicy, counts: Counter[str]) -> None:
         self._name, self._counts = item.name, counts
-        rate = policy.sample_hz or item.rate_hz
-        self._window = Window(item.smallest(), item.dtype, policy.axis, rate, policy.gap)
+        self._window = Window(item.smallest(), item.dtype, policy.axis, policy.sample_hz, policy.gap)
         self._fresh = False
 
     def add(self, arrays: dict[str, Array], stamp_ns: int) -> None:

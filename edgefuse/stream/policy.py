@@ -26,10 +26,12 @@ class StreamPolicy:
     ``kind``            "latest": the newest delivery is used (camera, LiDAR). "window": deliveries are samples that a
                         ring buffer collects (IMU, audio). "latched": delivered once, valid until the next (a goal,
                         intrinsics); it has no age limit
-    ``max_age_ms``      data older than this, at the time of the step, are stale; None: never
+    ``max_age_ms``      data older than this, at the time of the step, are stale; None: five periods of the declared
+                        rate, but at least 100 ms; never where no rate is declared
     ``on_stale``        "fail": no outputs. "hold": the old data go on being used, and the result says so.
                         "fallback": ``fallback`` takes their place
-    ``required``        whether there are no outputs before the stream has delivered; otherwise ``fallback`` stands in
+    ``required``        whether there are no outputs before the stream has delivered; otherwise ``fallback`` stands in,
+                        also for old data unless ``on_stale`` says "hold"
     ``fallback``        the number that fills the stream's inputs when there are no data
     ``offset_ms``       added to every stamp: -25 for a driver that stamps 25 ms after the exposure
     ``priority``        where a deadline is near, streams of low priority are held first
@@ -38,9 +40,9 @@ class StreamPolicy:
     ``reset_after_ms``  a stamp that lies back by more is a stream that starts again (a looped recording), by less is
                         a late delivery, which is dropped
 
-    For windows: ``axis`` of the input along which time runs; ``sample_hz``, without which gaps are not seen (the rate
-    of deliveries, if those are single samples); and ``gap``, what stands for samples that were lost: "hold" repeats
-    the last one, "zero" puts zeros, "restart" fills the window anew. A gap as long as the window always restarts it.
+    For windows: ``axis`` of the input along which time runs; ``sample_hz``, without which gaps are not seen; and
+    ``gap``, what stands for samples that were lost: "hold" repeats the last one, "zero" puts zeros, "restart" fills
+    the window anew. A gap as long as the window always restarts it.
     """
 
     kind: str = "latest"
@@ -77,6 +79,8 @@ def read_policy(table: Mapping[str, Any], where: str, base: StreamPolicy | None 
         for name, value in table.items()
         if value is not None
     }
+    if given.get("required") is False and (base or StreamPolicy()).on_stale == "fail":
+        given = {"on_stale": "fallback", **given}
     found = replace(base or StreamPolicy(), **given)
     for name, choices in _CHOICES.items():
         if getattr(found, name) not in choices:
@@ -92,19 +96,25 @@ def read_policy(table: Mapping[str, Any], where: str, base: StreamPolicy | None 
 
 
 def _refuse_pointless(given: Mapping[str, Any], found: StreamPolicy, where: str) -> None:
-    """Keys that have no effect, or contradict each other, were meant otherwise."""
+    """Keys that have no effect were meant otherwise."""
     if found.kind != "window":
         for name in _WINDOW_ONLY:
             if name in given and given[name] != KEYS[name].default:
                 raise RecipeError(f"{name} is for windows, and kind is {found.kind!r}", where=where)
-    if not found.required and found.max_age_ms is not None and found.on_stale == "fail":
-        raise RecipeError(
-            "the stream is not required, and its old data would fail every step",
-            where=where,
-            hint='Say what stands in for them: on_stale = "fallback" or "hold".',
-        )
     if found.kind == "latched" and found.max_age_ms is not None:
         raise RecipeError("max_age_ms is given, and what is latched does not age", where=where)
+
+
+PERIODS, SHORTEST_MS = 5, 100.0
+"""Fewer lost deliveries are everyday life on a robot's bus; 100 ms are what watchdogs of drives commonly wait."""
+
+
+def age_limit_ms(policy: StreamPolicy, inputs: tuple[TensorSpec, ...]) -> float | None:
+    """The age above which the stream's data are stale; None: never."""
+    if policy.kind == "latched" or policy.max_age_ms is not None:
+        return policy.max_age_ms
+    rates = [item.rate_hz for item in inputs if item.rate_hz]
+    return max(PERIODS * 1e3 / min(rates), SHORTEST_MS) if rates else None
 
 
 def sensor_inputs(spec: ModelSpec, state: Mapping[str, str]) -> dict[str, tuple[TensorSpec, ...]]:
@@ -119,6 +129,12 @@ def sensor_inputs(spec: ModelSpec, state: Mapping[str, str]) -> dict[str, tuple[
 
 def check_policy(name: str, policy: StreamPolicy, inputs: tuple[TensorSpec, ...], where: str) -> None:
     """Raise :class:`RecipeError` where *policy* does not fit the stream's *inputs*."""
+    if not policy.required and policy.on_stale == "fail":
+        raise RecipeError(
+            "the stream is not required, and its old data would fail every step",
+            where=where,
+            hint='Say what stands in for them: on_stale = "fallback" or "hold".',
+        )
     if any(item.dynamic for item in inputs) and (policy.on_stale == "fallback" or not policy.required):
         raise RecipeError(f"the stream {name!r} has a dynamic shape, so it can have no fallback", where=where)
     for item in inputs:

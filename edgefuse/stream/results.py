@@ -30,7 +30,8 @@ class StreamState(NamedTuple):
 
     ``source``    "fresh": delivered since the last step, and used in this one. "held": older data, used again.
                   "fallback": the policy's number stands in. "missing": there is nothing
-    ``stamp_ns``  acquisition of the data that were used (a window's: of its newest sample); None where there are none
+    ``stamp_ns``  acquisition of the data that were used (a window's: of its newest sample), ``offset_ms`` added; None
+                  where there are none
     ``age_ns``    the step's time less ``stamp_ns``, at least 0
     ``stale``     whether that is more than ``max_age_ms``
     """
@@ -52,7 +53,7 @@ class StepResult:
     ``outputs``   output name to array, the caller's own; None where there are none, never an old answer unsaid
     ``streams``   stream name to :class:`StreamState`
     ``ran``       names of the parts that ran, as they came to an end; ``skipped`` those that a deadline left out
-    ``late``      whether the deadline has passed
+    ``late``      whether the deadline has passed, with these outputs computed (status "ok") or not ("late")
     ``stamp_ns``  acquisition of the oldest data in the outputs, fallbacks and latched data aside
     ``reason``    why it is not "ok"
     """

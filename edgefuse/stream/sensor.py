@@ -10,7 +10,7 @@ import numpy as np
 
 from edgefuse.spec import Array, TensorSpec
 from edgefuse.stream.inbox import MS, Delivery, Inbox
-from edgefuse.stream.policy import StreamPolicy
+from edgefuse.stream.policy import StreamPolicy, age_limit_ms
 from edgefuse.stream.results import FALLBACK, FRESH, HELD, MISSING, STALE, StreamState
 
 NOTHING = StreamState(MISSING, None, None)
@@ -25,7 +25,8 @@ class Sensor:
         self.name, self.policy, self.inbox = name, policy, Inbox(name, inputs, policy)
         self.ages = policy.kind != "latched"
         self._inputs, self.names = inputs, tuple(item.name for item in inputs)
-        self._max_age_ns = None if policy.max_age_ms is None else round(policy.max_age_ms * MS)
+        limit_ms = age_limit_ms(policy, inputs)
+        self._max_age_ns = None if limit_ms is None else round(limit_ms * MS)
         self._events: Counter[str] = Counter()
         self._reset()
 
@@ -66,10 +67,10 @@ class Sensor:
         return self.wanted == FRESH or (self.wanted == FALLBACK and not self._filled)
 
     def may_wait(self, now_ns: int) -> bool:
-        """Whether the data in use would do for one more step."""
+        """Whether the data in use would do for one more step. Once they are stale, new ones are not kept waiting."""
         if self.wanted != FRESH or self.used_ns is None or self._filled:
             return False
-        return self.policy.on_stale == "hold" or not self._is_stale(self.used_ns, now_ns)
+        return not self._is_stale(self.used_ns, now_ns)
 
     def use(self, now_ns: int, values: dict[str, Array]) -> StreamState:
         """Put what is wanted into *values*, the model's inputs by name."""

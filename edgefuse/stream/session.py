@@ -17,10 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from types import TracebackType
 
+from edgefuse.assembled import Assembled
 from edgefuse.errors import FeedError, ToolchainError, UsageError, nearest
 from edgefuse.health import Meter, StreamHealth
 from edgefuse.parts import Part
-from edgefuse.spec import Array
+from edgefuse.spec import Array, TensorSpec
 from edgefuse.stream.features import Engine, Features
 from edgefuse.stream.policy import StreamPolicy, sensor_inputs
 from edgefuse.stream.results import (
@@ -44,6 +45,8 @@ CLOSED = Pushed(False, "closed", "the stream is closed")
 class Session:
     """Made by ``model.stream(policy)``. ``push`` is safe from any thread; steps are serialised by a lock.
 
+    ``streams``: what each sensor delivers, by the stream's name; ``policies``: how it is treated.
+
     With ``timing`` "measured" the parts' own durations decide about deadlines and ``late``; with "estimated" the
     bundle's figures do, so that a replay gives the same answers on every machine.
     """
@@ -54,6 +57,8 @@ class Session:
         partition = engine.parts.partition
         self._engine, self._partition, self._measured = engine, partition, timing == "measured"
         inputs = sensor_inputs(engine.spec, dict(partition.state))
+        self.streams: Mapping[str, tuple[TensorSpec, ...]] = inputs
+        self.policies = dict(policies)
         self._sensors = {name: Sensor(name, inputs[name], policies[name]) for name in inputs}
         self._push = {name: sensor.inbox.push for name, sensor in self._sensors.items()}
         estimated = {part.name: engine.p90_ms.get(part.name) for part in partition.parts}
@@ -106,13 +111,25 @@ class Session:
             step=self._meter.percentiles(),
         )
 
+    @property
+    def parts(self) -> Assembled:
+        """What the session runs; called with a complete feed it computes everything anew."""
+        return self._engine.parts
+
+    def feed(self) -> dict[str, Array]:
+        """The model's inputs in use, by name: what the last step used of each sensor, and the state that the next one
+        reads. Not copies; incomplete before the first answer."""
+        values = self._features.values
+        return {name: values[name] for name in self._engine.spec.names if name in values}
+
     # -- for the control loop
 
     def step(self, now_ns: int, deadline_ns: int | None = None) -> StepResult:
         """The model's answer at *now_ns*, from what each stream has delivered.
 
-        With *deadline_ns* branches of low priority are held where they would make the result late. Raises
-        ``ToolchainError`` where the vendor's library fails; the next step then computes everything anew.
+        With *deadline_ns* branches of low priority are held where they would make the result late. The clock should be
+        read right before: only the time inside the step counts towards ``late``. Raises ``ToolchainError`` where the
+        vendor's library fails; the next step then computes everything anew.
         """
         started = perf_counter_ns()
         self._engine.check()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from edgefuse.errors import FeedError, StreamError, ToolchainError, UsageError
+from edgefuse.spec import TensorSpec
+from edgefuse.stream.policy import StreamPolicy, age_limit_ms
 from tests.stream.robots import assembled, delivery, push_all, session
 
 MS = 1_000_000
@@ -129,6 +131,15 @@ def test_a_stamp_from_the_future_waits_and_one_from_far_ahead_is_dropped(rng):
     assert counts["early"] == 1 and counts["dropped: future"] == 1
 
 
+def test_one_stamp_from_the_future_does_not_keep_the_right_ones_out(rng):
+    stream = started(rng)
+    assert stream.push("camera", delivery("camera", rng), 900 * MS)
+    assert stream.push("camera", delivery("camera", rng), 105 * MS).reason == "backwards"
+    assert sources(stream.step(110 * MS))["camera"] == "held", "the step sees that the stamp was too early"
+    assert stream.push("camera", delivery("camera", rng), 115 * MS)
+    assert stream.step(120 * MS).streams["camera"] == ("fresh", 115 * MS, 5 * MS, False)
+
+
 def test_a_looped_recording_starts_again(rng):
     stream = started(rng, {"goal": {"kind": "latched"}}, now=60_000 * MS)
     push_all(stream, rng, 40 * MS, ("camera", "imu", "lidar"))
@@ -164,7 +175,7 @@ def test_old_data_fail_the_step_until_new_ones_come(rng):
 
 
 def test_old_data_are_held_where_the_policy_says_so_and_told(rng):
-    stream = started(rng, {"camera": {"max_age_ms": 50, "on_stale": "hold"}})
+    stream = started(rng, {"camera": {"max_age_ms": 50, "on_stale": "hold"}, "lidar": {"on_stale": "hold"}})
     result = stream.step(900 * MS)
     assert result.ok and result.streams["camera"] == ("held", 100 * MS, 800 * MS, True)
 
@@ -184,6 +195,23 @@ def test_a_stream_that_is_not_required_may_be_missing_from_the_start(rng):
     push_all(stream, rng, 10 * MS, ("imu", "lidar", "goal"))
     result = stream.step(11 * MS)
     assert result.ok and sources(result)["camera"] == "fallback"
+
+
+def test_without_a_limit_of_its_own_data_live_five_periods_of_the_declared_rate(rng):
+    stream = started(rng)
+    assert stream.step(266 * MS).ok
+    assert stream.step(267 * MS).reason == "camera is 167 ms old"
+    assert age_limit_ms(StreamPolicy(), stream.streams["lidar"]) == 500
+    assert age_limit_ms(StreamPolicy(), stream.streams["goal"]) is None, "no rate is declared"
+    assert age_limit_ms(StreamPolicy(kind="latched"), stream.streams["lidar"]) is None
+    imu = (TensorSpec("imu", (1, 6), stream="imu", rate_hz=200.0),)
+    assert age_limit_ms(StreamPolicy(), imu) == 100, "25 ms would stop a robot for one hiccup"
+
+
+def test_old_data_of_a_stream_that_is_not_required_are_replaced(rng):
+    stream = started(rng, {"camera": {"required": False}})
+    assert sources(stream.step(300 * MS))["camera"] == "fallback"
+    assert session({"camera": {"required": False, "on_stale": "hold"}}).policies["camera"].on_stale == "hold"
 
 
 def test_a_latched_value_does_not_age(rng):
@@ -385,7 +413,8 @@ def test_pushers_never_wait_for_a_step(rng):
 
 
 def test_pushing_from_many_threads_loses_no_count_and_no_step_mixes_deliveries(rng):
-    stream, stop = started(rng), threading.Event()
+    patient = {name: {"on_stale": "hold"} for name in ("camera", "lidar")}
+    stream, stop = started(rng, patient), threading.Event()
     attempts = [0, 0, 0]
 
     def push(index):
@@ -396,16 +425,19 @@ def test_pushing_from_many_threads_loses_no_count_and_no_step_mixes_deliveries(r
             stream.push("lidar", value, 100 * MS + number)
             attempts[index] += 1
 
-    threads = [threading.Thread(target=push, args=(index,)) for index in range(3)]
+    threads = [threading.Thread(target=push, args=(index,), daemon=True) for index in range(3)]
     for thread in threads:
         thread.start()
-    for now in range(400):
-        seen, values = stream.step(101 * MS + now * MS).streams["lidar"], stream._features.values
-        if seen.stamp_ns != 100 * MS:
-            assert (values["points"] == seen.stamp_ns - 100 * MS).all() and (values["power"] == values["points"]).all()
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for now in range(400):
+            seen, values = stream.step(101 * MS + now * MS).streams["lidar"], stream.feed()
+            if seen.stamp_ns != 100 * MS:
+                assert (values["points"] == np.float32(seen.stamp_ns - 100 * MS)).all()
+                assert (values["power"] == values["points"]).all()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
     counts = stream.health().streams["lidar"]
     assert counts["accepted"] - 1 + counts.get("dropped: backwards", 0) == sum(attempts)
 
@@ -421,7 +453,7 @@ def test_a_wrong_policy_or_timing_is_a_usage_error_that_names_the_key():
         ({"goal": {"fallback": 0.5, "required": False}}, "is int64"),
         ({"goal": {"kind": "latched", "max_age_ms": 5}}, "does not age"),
         ({"camera": {"gap": "zero"}}, "is for windows"),
-        ({"camera": {"required": False, "max_age_ms": 50}}, "is not required, and its old data would fail"),
+        ({"camera": {"required": False, "on_stale": "fail"}}, "is not required, and its old data would fail"),
         ({"camera": 5}, "expected a dict"),
     ]:
         with pytest.raises(UsageError, match="policy") as caught:

@@ -91,7 +91,7 @@ def test_samples_are_given_one_by_one_or_several_in_the_inputs_layout():
 
 
 def test_a_stream_has_a_window_once_it_is_full_and_only_when_there_is_something_new():
-    inbox = Inbox("imu", (ITEM,), StreamPolicy(kind="window"))
+    inbox = Inbox("imu", (ITEM,), StreamPolicy(kind="window", sample_hz=200.0))
     for index in range(3):
         assert inbox.push(np.full(2, index, np.float32), index * 5 * MS)
         assert inbox.take(index * 5 * MS) is None

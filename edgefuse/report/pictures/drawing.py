@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 WIDTH = 400
 """SVG units, about a phone's width: text of 12 units is legible there, and not large in a wide window."""
 
-INK, MUTED, GRID, FLOAT, COMPILED, BAD, PAPER = (f"#00000{number}" for number in range(1, 8))
+INK, MUTED, GRID, FLOAT, COMPILED, BAD, PAPER, GOOD, UNSURE, WAITING = (f"#00000{number:x}" for number in range(1, 11))
 CSS_COLOURS = {
     INK: "--ink",
     MUTED: "--muted",
@@ -30,6 +30,9 @@ CSS_COLOURS = {
     COMPILED: "--compiled",
     BAD: "--bad",
     PAPER: "--paper",
+    GOOD: "--good",
+    UNSURE: "--unsure",
+    WAITING: "--waiting",
 }
 
 STYLE: Any = {  # matplotlib 3.11 types the keys as a Literal of its own
