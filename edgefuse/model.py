@@ -112,7 +112,7 @@ class Model:
         """One run on zeros, which lets the vendor's library allocate what it needs; the state is "ready" then."""
         self._check_usable()
         with self._lock:
-            self._runner({item.name: np.zeros(item.smallest(), item.dtype) for item in self.spec.inputs})
+            run_once(self._runner, self.spec)
             self._note(None)
 
     # -- streams
@@ -121,7 +121,7 @@ class Model:
         """A multi-rate session (``docs/streaming.md``). *policy* overrides, for single streams, what the recipe says:
         ``{"camera": {"max_age_ms": 100, "on_stale": "hold"}}``.
 
-        The first one loads the parts, which takes as long as loading the model. Every session has its own data and
+        The first one loads the parts and runs them once, which takes as long as loading the model. Every session has its own data and
         state; all of them share the model's parts, one step at a time. Raises ``UsageError`` for a wrong policy.
         """
         self._check_usable()
@@ -209,6 +209,11 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def run_once(runner: Runner, spec: ModelSpec) -> None:
+    """On zeros: the vendor's library allocates what it needs, for which no deadline should have to wait."""
+    runner({item.name: np.zeros(item.smallest(), item.dtype) for item in spec.inputs})
 
 
 def one_part(runner: Runner, spec: ModelSpec, state: tuple[tuple[str, str], ...]) -> Assembled:

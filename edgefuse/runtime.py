@@ -16,7 +16,7 @@ from edgefuse.backends import Runner, Settings, load_backend
 from edgefuse.blob_cache import BlobCache, blob_folder
 from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.errors import DeviceMismatchError
-from edgefuse.model import Model
+from edgefuse.model import Model, run_once
 from edgefuse.spec import ModelSpec
 
 IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driver": "driver"}
@@ -39,8 +39,7 @@ def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True,
     with ExitStack() as stack:
         bundle = stack.enter_context(open_bundle(Path(path), hashes=False))
         runner = open_runner(bundle, blobs, parts=parts)
-        known = bundle.manifest["artifact"]["parts"]
-        model = Model(bundle, runner, stack.pop_all(), lambda: open_parts(bundle, blobs) if known else None)
+        model = Model(bundle, runner, stack.pop_all(), lambda: stream_parts(bundle, blobs))
     model.warm_up()
     return model
 
@@ -80,6 +79,15 @@ def open_parts(bundle: Bundle, blobs: Path | None = None) -> Assembled:
         artifact, settings = bundle.path / item["path"], Settings(**item["settings"])
         runners[item["name"]] = _open(bundle, artifact, spec, settings, blobs)
     return Assembled(partition, runners, bundle.spec, made["lanes"])
+
+
+def stream_parts(bundle: Bundle, blobs: Path | None) -> Assembled | None:
+    """The parts, after a first run; None where the bundle has none."""
+    if not bundle.manifest["artifact"]["parts"]:
+        return None
+    parts = open_parts(bundle, blobs)
+    run_once(parts, bundle.spec)
+    return parts
 
 
 def _open(bundle: Bundle, artifact: Path, spec: ModelSpec, settings: Settings, blobs: Path | None) -> Runner:

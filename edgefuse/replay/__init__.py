@@ -35,7 +35,7 @@ from edgefuse.replay.events import (
 from edgefuse.replay.staleness import DELAYS_MS, sweep
 from edgefuse.replay.tally import Tally
 from edgefuse.replay.whole import TICKS, Whole
-from edgefuse.runtime import open_parts, open_runner
+from edgefuse.runtime import open_runner, stream_parts
 from edgefuse.spec import TensorSpec
 from edgefuse.stream import Session, StreamPolicy
 from edgefuse.stream.policy import sensor_inputs
@@ -115,8 +115,7 @@ def _open_model(bundle: Bundle) -> Iterator[Model]:
     """As :func:`edgefuse.load` does, from a bundle that is open already."""
     blobs = blob_folder()
     runner = open_runner(bundle, blobs)
-    known = bundle.manifest["artifact"]["parts"]
-    with Model(bundle, runner, ExitStack(), lambda: open_parts(bundle, blobs) if known else None) as model:
+    with Model(bundle, runner, ExitStack(), lambda: stream_parts(bundle, blobs)) as model:
         yield model
 
 
