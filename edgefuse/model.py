@@ -121,8 +121,9 @@ class Model:
         """A multi-rate session (``docs/streaming.md``). *policy* overrides, for single streams, what the recipe says:
         ``{"camera": {"max_age_ms": 100, "on_stale": "hold"}}``.
 
-        The first one loads the parts and runs them once, which takes as long as loading the model. Every session has its own data and
-        state; all of them share the model's parts, one step at a time. Raises ``UsageError`` for a wrong policy.
+        The first one loads the parts and runs them once, which takes as long as loading the model. Every session has
+        its own data and state; all of them share the model's parts, one step at a time. Raises ``UsageError`` for a
+        wrong policy.
         """
         self._check_usable()
         with self._lock:
