@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from peers import networks, tasks
-from peers.case import GENERATED
+from peers.case import GENERATED, STREAMED
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,12 +49,12 @@ class FusionModel:
     rate: float = 2e-3
 
 
-CAMERA, IMU = ("image", "camera", 30.0), ("imu", "imu", 200.0)
+CAMERA, LIDAR, IMU = ("image", "camera", 30.0), ("points", "lidar", 10.0), ("imu", "imu", 200.0)
 MODELS: dict[str, FusionModel] = {
     "camera-lidar-imu": FusionModel(
         networks.CameraLidarImu,
         tasks.draw_camera_lidar_imu,
-        {"camera": CAMERA, "lidar": ("points", "lidar", 10.0), "imu": IMU},
+        {"camera": CAMERA, "lidar": LIDAR, "imu": IMU},
         steps=250,
     ),
     "two-cameras-act": FusionModel(
@@ -75,9 +75,15 @@ MODELS: dict[str, FusionModel] = {
         {"camera": CAMERA, "state": ("state", "state", 100.0)},
         steps=200,
     ),
+    "camera-lidar-imu-audio": FusionModel(
+        networks.CameraLidarImuAudio,
+        tasks.draw_camera_lidar_imu_audio,
+        {"camera": CAMERA, "lidar": LIDAR, "imu": IMU, "audio": ("audio", "microphone", 50.0)},
+        steps=250,
+    ),
 }
 
-assert tuple(MODELS) == GENERATED
+assert tuple(MODELS) == (*GENERATED, *STREAMED)
 
 
 def chunks(name: str, split: str, count: int) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:

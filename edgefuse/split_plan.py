@@ -31,6 +31,11 @@ WORTH_STREAM = 0.9
 WORTH_CALL = 0.95
 """Of the whole graph's p50."""
 
+THREAD_TOLL = 0.585
+"""In a stream twice the threads have to make a part 1.5 times as fast (2 ** 0.585): a thread costs a core that the
+robot needs. On two fusion models with parts of two threads each, one thread a part took 0.71 and 0.60 of the CPU time
+for 1.08 and 1.25 times the p50 (benchmarks/README.md)."""
+
 
 SHOWN_OTHERWISE = ("parts", "settings", "lanes", "p90_ms")
 
@@ -40,7 +45,8 @@ class SplitPlan:
     """What was found out about running the parts; ``settings`` of each part, ``lanes`` of branches that run together.
     ``calls``: whether a call with all inputs runs the "whole" graph or the "parts", whichever is faster.
 
-    ``stream_ms_per_s``: milliseconds of computing a second at the declared rates; None where no rates are declared.
+    ``stream_ms_per_s``: milliseconds of computing a second at the declared rates, on all the cores that are taken; None
+    where no rates are declared.
     ``p90_ms`` is each part's, for deadlines. ``equal`` of ``samples`` gave the whole graph's outputs bit for bit.
     """
 
@@ -96,8 +102,8 @@ def store_parts(folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict
 def stream_costs(
     partition: Partition, spec: ModelSpec, part_ms: Mapping[str, float], whole_ms: float
 ) -> dict[str, float] | None:
-    """Milliseconds a second at the declared rates, for ``whole`` and ``split``. A stream without a rate delivers once
-    (a prompt, a goal); None where no stream has one."""
+    """Milliseconds a second at the declared rates, for ``whole`` and ``split``, from those of one run. A stream without
+    a rate delivers once (a prompt, a goal); None where no stream has one."""
     rates = {tensor.stream: tensor.rate_hz for tensor in spec.inputs if tensor.rate_hz}
     if not rates:
         return None
@@ -117,29 +123,36 @@ def plan_split(
     """Measure the parts of the *chosen* graph, put together, against the whole, and decide."""
     builder = parts.builder
     mine = [time for time in times if time.graph == parts.graph]
-    best = {part.name: _fastest(mine, part.name) for part in parts.partition.parts}
-    settings = {name: time.settings for name, time in best.items()}
+    names = [part.name for part in parts.partition.parts]
+    best, thrifty = ({name: find(mine, name) for name in names} for find in (_fastest, _thriftiest))
+    fastest, streaming = ({name: time.settings for name, time in way.items()} for way in (best, thrifty))
     lanes = _lanes(parts.partition, mine)
     arms: dict[str, Runner] = {"whole": builder.backend.open(chosen.artifact, builder.spec, chosen.settings)}
-    arms["split"] = open_assembled(parts, settings)
+    arms["split"] = open_assembled(parts, fastest)
+    if streaming != fastest:
+        arms["stream"] = open_assembled(parts, streaming)
     if len(lanes) > 1:
-        arms["parallel"] = open_assembled(parts, _one_thread(settings, parts.partition), lanes)
+        arms["parallel"] = open_assembled(parts, _one_thread(fastest, parts.partition), lanes)
+    core_ms = {name: time.p50_ms * time.settings.threads for name, time in thrifty.items()}
     try:
         found = {name: latency.percentile(50) for name, latency in measure(arms, feeds, 1.5, max_runs=300).items()}
-        agreement = _agreement(arms, samples, judge, "split")
+        costs = stream_costs(parts.partition, builder.spec, core_ms, found["whole"] * chosen.settings.threads)
+        parallel = found.get("parallel")
+        _, calls, _, _ = _decide(found["whole"], found["split"], parallel, costs, passes=True)
+        agreement = _agreement(arms, samples, judge, "stream" if calls == "whole" and "stream" in arms else "split")
     finally:
         for runner in arms.values():
             runner.close()
-    costs = stream_costs(parts.partition, builder.spec, {n: t.p50_ms for n, t in best.items()}, found["whole"])
-    parallel = found.get("parallel")
     kept, calls, reason, use_lanes = _decide(found["whole"], found["split"], parallel, costs, agreement["passes"])
+    used = best if calls == "parts" else thrifty
+    settings = {name: time.settings for name, time in used.items()}
     return SplitPlan(
         kept=kept,
         calls=calls,
         reason=reason,
         parts=parts,
         settings=_one_thread(settings, parts.partition) if use_lanes else settings,
-        p90_ms={name: time.p90_ms for name, time in best.items()},
+        p90_ms={name: time.p90_ms for name, time in used.items()},
         lanes=tuple(tuple(lane) for lane in lanes) if use_lanes else (),
         whole_p50_ms=found["whole"],
         split_p50_ms=found["split"],
@@ -153,6 +166,12 @@ def plan_split(
 
 def _fastest(times: Sequence[PartTime], part: str) -> PartTime:
     return min((time for time in times if time.part == part), key=lambda time: time.p50_ms)
+
+
+def _thriftiest(times: Sequence[PartTime], part: str) -> PartTime:
+    """For a stream, where a core that waits for another is lost to everybody else."""
+    own = [time for time in times if time.part == part]
+    return min(own, key=lambda time: time.p50_ms * time.settings.threads**THREAD_TOLL)
 
 
 def _lanes(partition: Partition, times: Sequence[PartTime]) -> list[list[str]]:

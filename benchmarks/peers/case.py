@@ -21,6 +21,9 @@ from edgefuse.spec import Array, ModelSpec
 GENERATED = ("camera-lidar-imu", "two-cameras-act", "audio-image-crossattention", "camera-gru")
 """The models of ``fusion_models.py``, named here so that nobody imports torch for their names."""
 
+STREAMED = ("camera-lidar-imu-audio",)
+"""Models of ``fusion_models.py`` that ``streaming.py`` alone measures."""
+
 
 @dataclass(frozen=True)
 class Case:

@@ -126,23 +126,30 @@ def tokens(grid: Tensor) -> Tensor:
     return grid.flatten(2).transpose(1, 2)
 
 
+def mobile_camera() -> nn.Sequential:
+    """(N, 3, 160, 160) to (N, 128, 10, 10) by inverted residuals."""
+    stages = ((16, 24, 2, 2), (24, 40, 2, 3), (40, 80, 2, 3))  # before, after, stride, blocks
+    blocks = [
+        Inverted(before if index == 0 else after, after, stride if index == 0 else 1)
+        for before, after, stride, count in stages
+        for index in range(count)
+    ]
+    return nn.Sequential(ConvNorm(3, 16, 3, 2, act=nn.Hardswish()), *blocks, ConvNorm(80, 128, 1))
+
+
+def birdseye() -> nn.Sequential:
+    """(N, 8, 128, 128) to (N, 128, 8, 8)."""
+    stem = (ConvNorm(8, 32, 3, 2, act=nn.ReLU()), ConvNorm(32, 48, 3, 2, act=nn.ReLU()))
+    return nn.Sequential(*stem, Residual(48, 48), Residual(48, 96, 2), Residual(96, 128, 2))
+
+
 class CameraLidarImu(nn.Module):
     """``camera`` (N, 3, 160, 160) by inverted residuals, ``lidar`` (N, 8, 128, 128) by a CNN, ``imu`` (N, 100, 6) by an
     LSTM; one transformer over the tokens of all; ``velocity`` (N, 6)."""
 
     def __init__(self) -> None:
         super().__init__()
-        stages = ((16, 24, 2, 2), (24, 40, 2, 3), (40, 80, 2, 3))  # before, after, stride, blocks
-        blocks = [
-            Inverted(before if index == 0 else after, after, stride if index == 0 else 1)
-            for before, after, stride, count in stages
-            for index in range(count)
-        ]
-        self.camera = nn.Sequential(ConvNorm(3, 16, 3, 2, act=nn.Hardswish()), *blocks, ConvNorm(80, 128, 1))
-        self.lidar = nn.Sequential(
-            ConvNorm(8, 32, 3, 2, act=nn.ReLU()), ConvNorm(32, 48, 3, 2, act=nn.ReLU()), Residual(48, 48),
-            Residual(48, 96, 2), Residual(96, 128, 2),
-        )  # fmt: skip
+        self.camera, self.lidar = mobile_camera(), birdseye()
         self.imu, self.motion = nn.LSTM(6, 64, batch_first=True), nn.Linear(64, 128)
         self.place = places(100 + 64 + 1, 128)
         self.trunk = Stack(4, 128, 4)
@@ -153,6 +160,29 @@ class CameraLidarImu(nn.Module):
         motion = self.motion(self.imu(imu / self.scale)[0][:, -1:])
         joined = torch.cat([tokens(self.camera(camera)), tokens(self.lidar(lidar)), motion], 1)
         return {"velocity": self.head(self.trunk(joined + self.place).mean(1))}
+
+
+class CameraLidarImuAudio(nn.Module):
+    """Fusion of one vector a sensor: ``camera`` (N, 3, 160, 160), ``lidar`` (N, 8, 128, 128) and ``imu`` (N, 100, 6)
+    as in :class:`CameraLidarImu`, ``audio`` (N, 40, 100) log-mel by multi-head self-attention over its 100 frames (one
+    layer: one softmax); an MLP over all; ``velocity`` (N, 6)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.camera = nn.Sequential(mobile_camera(), ConvNorm(128, 16, 1, act=nn.ReLU()))
+        self.lidar = nn.Sequential(birdseye(), ConvNorm(128, 16, 1, act=nn.ReLU()))
+        self.seen, self.scanned = nn.Linear(16 * 100, 128), nn.Linear(16 * 64, 128)
+        self.imu, self.motion = nn.LSTM(6, 64, batch_first=True), nn.Linear(64, 64)
+        self.frames, self.place = nn.Linear(40, 64), places(100, 64)
+        self.listen, self.heard = Layer(64, 4), nn.Linear(64, 64)
+        self.trunk = nn.Sequential(nn.Linear(384, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 6))
+        self.register_buffer("scale", torch.tensor(GRAVITY_SCALE))
+
+    def forward(self, camera: Tensor, lidar: Tensor, imu: Tensor, audio: Tensor) -> dict[str, Tensor]:
+        seen, scanned = self.seen(self.camera(camera).flatten(1)), self.scanned(self.lidar(lidar).flatten(1))
+        motion = self.motion(self.imu(imu / self.scale)[0][:, -1])
+        heard = self.heard(self.listen(self.frames(audio.transpose(1, 2)) + self.place).mean(1))
+        return {"velocity": self.trunk(torch.cat([torch.relu(x) for x in (seen, scanned, motion, heard)], 1))}
 
 
 class TwoCamerasAct(nn.Module):

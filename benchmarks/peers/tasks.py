@@ -31,6 +31,14 @@ def draw_camera_lidar_imu(count: int, generator: np.random.Generator) -> Drawn:
     return inputs, {"velocity": np.stack([*columns, 4 * seen[:, 0]], -1).astype(np.float32)}
 
 
+def draw_camera_lidar_imu_audio(count: int, generator: np.random.Generator) -> Drawn:
+    """The same velocity, and the sound says how fast to go forward."""
+    inputs, targets = draw_camera_lidar_imu(count, generator)
+    sounds = generator.integers(0, sensors.SOUNDS, count)
+    targets["velocity"][:, 0] += 1.2 * sounds - 1.8
+    return {**inputs, "audio": sensors.log_mel(sounds, 40, 100, generator)}, targets
+
+
 def draw_two_cameras(count: int, generator: np.random.Generator) -> Drawn:
     """Actions: joints approach, step by step, a fixed linear function of where the target is."""
     scenes = sensors.make_scenes(count, generator)
