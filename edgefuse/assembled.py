@@ -7,7 +7,7 @@ vendors' libraries let go of Python's lock while they compute).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import perf_counter_ns
 
 from edgefuse.backends import Runner
@@ -73,7 +73,7 @@ class Assembled:
         try:
             self._run(busy[0], values, took_ns)
         finally:
-            wait(waiting)
+            _finish(waiting)
         for item in waiting:
             item.result()
         self._run(rest, values, took_ns)
@@ -90,3 +90,12 @@ class Assembled:
             self._pool = None
         for runner in self._runners.values():
             runner.close()
+
+
+def _finish(waiting: Sequence[Future[None]]) -> None:
+    """Also where Ctrl-C comes meanwhile: the next step would write to what these lanes still do."""
+    try:
+        wait(waiting)
+    except BaseException:
+        wait(waiting)
+        raise

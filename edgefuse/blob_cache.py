@@ -30,6 +30,9 @@ from edgefuse.journal import cache_folder
 FORMAT = 1
 LIMIT_BYTES = 2 << 30
 DIGEST_BYTES = 32
+PART = ".blob.part"
+"""A temporary file's name ends so: those of others, in a folder that is not ours alone, end in ``.part``."""
+
 ABANDONED_S = 3600.0
 """How old a temporary file is before it is taken for one whose writer was killed."""
 
@@ -101,7 +104,7 @@ class BlobCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._make_room(size)
-            descriptor, part = tempfile.mkstemp(prefix=key[:16], suffix=".part", dir=self.folder)
+            descriptor, part = tempfile.mkstemp(prefix=key[:16], suffix=PART, dir=self.folder)
         except OSError as error:
             return f"not kept: {_cause(error)}"
         try:
@@ -122,7 +125,7 @@ class BlobCache:
 
     def _make_room(self, size: int) -> None:
         """Remove the longest unused entries until *size* bytes fit, and what killed writers left."""
-        for path, stat in _stats(self.folder, ".part"):
+        for path, stat in _stats(self.folder, PART):
             if time.time() - stat.st_mtime > ABANDONED_S:
                 path.unlink(missing_ok=True)
         entries = sorted(_stats(self.folder, ".blob"), key=lambda entry: entry[1].st_mtime_ns)

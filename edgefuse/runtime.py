@@ -23,7 +23,7 @@ IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driv
 """What people call the keys of a backend's ``identity``."""
 
 
-def load(path: str | os.PathLike[str], *, cache: bool | os.PathLike[str] = True, parts: bool = False) -> Model:
+def load(path: str | os.PathLike[str], *, cache: bool | str | os.PathLike[str] = True, parts: bool = False) -> Model:
     """Verify the bundle (hashes, device, inputs and outputs), load it and run it once on zeros: it is ready then.
 
     What the vendor compiles here is kept for the next start, in the folder *cache* (True: ``$XDG_CACHE_HOME/edgefuse/

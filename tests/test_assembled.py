@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from edgefuse import assembled
 from edgefuse.assembled import Assembled, find_lanes, part_spec
 from edgefuse.manifest import _check_artifact
 from edgefuse.parts import Part, Partition
@@ -60,6 +63,25 @@ def test_every_part_is_closed_and_an_error_in_a_lane_is_raised():
     whole.close()
     whole.close()
     assert all(part.closed for part in parts.values())
+
+
+def test_ctrl_c_while_a_lane_still_runs_waits_for_it(monkeypatch):
+    parts, ended, waits = runners(), [], []
+    parts["imu"] = Python(lambda feed: time.sleep(0.1) or ended.append(1) or {"b": feed["imu"]})
+    whole = Assembled(CUT, parts, SPEC, (["image"], ["imu"]))
+    real = assembled.wait
+
+    def interrupted(waiting):
+        waits.append(1)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return real(waiting)
+
+    monkeypatch.setattr(assembled, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        whole({"image": np.zeros(2), "imu": np.zeros(2)})
+    assert ended == [1]
+    whole.close()
 
 
 def test_the_costliest_branches_are_spread_over_lanes():

@@ -125,9 +125,12 @@ def test_a_writer_that_is_killed_leaves_no_entry(cache):
     (part,) = cache.folder.iterdir()
     kept(cache)
     assert part.exists(), "it may be another's, at work"
-    os.utime(part, (0, 0))
+    others = cache.folder / "a browser's.part"
+    for path in (part, others):
+        path.touch()
+        os.utime(path, (0, 0))
     kept(cache)
-    assert not part.exists()
+    assert not part.exists() and others.exists()
 
 
 def test_two_writers_at_once_leave_one_whole_entry(cache):

@@ -145,6 +145,8 @@ def test_a_fork_is_told_that_the_model_is_its_parents_and_does_it_no_harm(tiny_b
         for work in (lambda: model(feed), lambda: stream.step(12 * MS), model.stream, model.warm_up):
             assert "is a fork" in in_a_fork(work)
         assert "reason='closed'" in in_a_fork(lambda: stream.push("camera", feed["image"], 13 * MS))
+        with stream._lock:  # as in the middle of a step
+            assert "is a fork" in in_a_fork(stream.reset)
         assert in_a_fork(model.close) == "None"
     finally:
         stop.set()

@@ -200,6 +200,34 @@ def test_what_does_not_depend_on_a_stream_does_not_care_how_old_it_is(bundle, im
     assert swept["steps"] == 360 - 12 and swept["delays_ms"] == [0.0, 100.0, 400.0]  # 0.4 s have no data yet
 
 
+def test_a_label_of_nan_is_not_judged(bundle, tmp_path):
+    labels = np.array([np.nan, 1.0] * 10)
+    found = replay_bundle(bundle, write(tmp_path / "r.npz", tiny(labels=labels)), Options(staleness_ms=()))
+    assert found["accuracy"]["not_finite"] > 0
+    assert found["accuracy"]["steps"] == found["steps"]["answered"] - found["accuracy"]["not_finite"]
+
+
+def test_one_delivery_of_each_sensor_is_a_recording(bundle, tmp_path):
+    one = {name: array[:1] for name, array in tiny(labels=np.zeros(20, np.int64)).items()}
+    for tick in ("state", "camera", "100hz"):
+        found = replay_bundle(bundle, write(tmp_path / "r.npz", one), Options(tick=parse_tick(tick)))
+        assert found["steps"]["total"] == (2 if tick == "100hz" else 1)
+
+
+def test_a_stamp_of_zero_among_todays_does_not_ask_for_fifty_years(bundle, tmp_path):
+    arrays = tiny() | {"state.stamp_ns": times(200, 100, 1_700_000_000 * 10**9)}
+    arrays["state.stamp_ns"][0] = 0
+    with pytest.raises(UsageError, match=r"would ask 1\.7e\+11 times"):
+        replay_bundle(bundle, write(tmp_path / "r.npz", arrays), Options(tick=TickRule(rate_hz=100.0)))
+
+
+@pytest.mark.parametrize("rate_hz", [0.1, 30.0, 33.3, 99.99, 1000.0])
+def test_ticks_at_a_rate_are_counted_without_going_through_them(bundle, image_model, tmp_path, rate_hz):
+    found = open_recording(write(tmp_path / "r.npz", tiny()), wanted(image_model))
+    rule = TickRule(rate_hz=rate_hz)
+    assert count_ticks(rule, found) == len(list(ticks(rule, found)))
+
+
 def test_the_label_of_a_step_is_the_newest_that_is_not_later(bundle, image_model, tmp_path):
     found = open_recording(write(tmp_path / "r.npz", truthful()), wanted(image_model))
     scorer, rule = Scorer(found, stored_judge(bundle, None, None)), TickRule("camera")
@@ -320,11 +348,11 @@ def test_a_delayed_stream_arrives_later_and_ticks_stay(bundle, image_model, tmp_
     assert [e.arrival_ns for e in late] == sorted(e.arrival_ns for e in late)
 
 
-@pytest.mark.parametrize(("total", "most"), [(0, 5), (3, 5), (5, 5), (1000, 200), (1001, 7)])
+@pytest.mark.parametrize(("total", "most"), [(0, 5), (1, 0), (3, 5), (5, 5), (1000, 200), (1001, 7)])
 def test_thinned_indices_are_spread_over_all(total, most):
     found = sorted(thinned(total, most))
     assert found == sorted(thinned(total, most)) and len(found) == min(total, most)
-    if total > most:
+    if total > most > 0:
         assert max(np.diff([0, *found, total])) <= 2 * total / most + 1
 
 

@@ -23,6 +23,9 @@ from edgefuse.stream import Pushed, Session, StepResult
 AHEAD = 8
 """Messages that are read before their time, so that reading does not delay a step."""
 
+MOST_TICKS = 100_000_000
+"""At a fixed rate: a day at 1 kHz, hours of computing."""
+
 
 @dataclass(frozen=True)
 class TickRule:
@@ -80,8 +83,23 @@ def settle_tick(rule: TickRule | None, recording: Recording, rates: dict[str, fl
 
 
 def count_ticks(rule: TickRule, recording: Recording) -> int:
-    """How many there are (deliveries that arrive at the same instant make one)."""
-    return sum(1 for _ in ticks(rule, recording))
+    """How many there are (deliveries that arrive at the same instant make one). Raises :class:`UsageError` where they
+    are more than any replay would come to the end of: one stamp of 0 among today's makes a recording of 50 years."""
+    if rule.rate_hz is None:
+        return sum(1 for _ in ticks(rule, recording))
+    span_ns = recording.end_ns - recording.start_ns
+    count = int(span_ns * rule.rate_hz / 1e9)
+    if count > MOST_TICKS:
+        raise UsageError(
+            f"would ask {count:.3g} times: the recording goes from {recording.start_ns} to {recording.end_ns} ns",
+            where=f"--tick {rule.rate_hz:g}hz",
+            hint="Is one of its times wrong? Otherwise choose a lower rate.",
+        )
+    while count and round(count * 1e9 / rule.rate_hz) > span_ns:
+        count -= 1
+    while round((count + 1) * 1e9 / rule.rate_hz) <= span_ns:
+        count += 1
+    return count + 1
 
 
 def ticks(rule: TickRule, recording: Recording, chosen: Container[int] | None = None) -> Iterator[Tick]:
@@ -104,8 +122,8 @@ def _rate_times(rate_hz: float | None, recording: Recording) -> Iterator[int]:
 def thinned(total: int, most: int) -> frozenset[int]:
     """At most *most* of *total* indices, spread evenly: one at a seeded random place in each of as many stretches, so
     that none of the sensors' rhythms is hit again and again."""
-    if total <= most:
-        return frozenset(range(total))
+    if total <= most or not most:
+        return frozenset(range(min(total, most)))
     draw, edges = random.Random(0), [number * total // most for number in range(most + 1)]
     return frozenset(draw.randrange(start, end) for start, end in itertools.pairwise(edges))
 

@@ -44,6 +44,7 @@ class Features:
         self._affected: dict[frozenset[str], tuple[Part, ...]] = {}
         self.initial = _initial_state(engine.spec, [name for name, _ in self._partition.state])
         self.values: dict[str, Array] = {}
+        self._outputs: dict[str, Array] = {}
         self.complete = False
         self.forget([])
 
@@ -77,24 +78,27 @@ class Features:
                 self._engine.note(error)
                 raise
         self._engine.note(None)
-        for name, output in self._partition.state:
-            self.values[name] = self.values[output]
+        # Before the state is carried on, and that all at once: an output may be an input of the state, unchanged.
+        self._outputs = {name: self.values[name] for name in self._engine.spec.outputs}
+        self.values.update({name: self.values[output] for name, output in self._partition.state})
         self.complete = True
         return took_ns
 
     def _run_shaped(self, parts: Sequence[Part], took_ns: dict[str, int]) -> None:
-        """One after another, and with them branches that read another sensor's shape where that has changed."""
-        wanted, before = {part.name for part in parts}, dict(self.values)
+        """One after another, and with them branches that read another sensor's shape where that has changed, and
+        whoever reads what these make."""
+        wanted, before, made = {part.name for part in parts}, dict(self.values), set[str]()
         for part in self._partition.parts:
             reshaped = any(
                 name not in before or not np.array_equal(before[name], self.values[name]) for name in part.shape_inputs
             )
-            if part.name in wanted or reshaped:
+            if part.name in wanted or reshaped or not made.isdisjoint(set(part.inputs) - set(part.shape_inputs)):
                 self._engine.parts.run((part,), self.values, took_ns)
+                made.update(part.outputs)
 
     def outputs(self) -> dict[str, Array]:
         """Copies: the next step may go on using these very arrays."""
-        return {name: self.values[name].copy() for name in self._engine.spec.outputs}
+        return {name: array.copy() for name, array in self._outputs.items()}
 
 
 def _initial_state(spec: ModelSpec, names: Iterable[str]) -> dict[str, Array]:

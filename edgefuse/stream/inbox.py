@@ -63,7 +63,8 @@ class Inbox:
         except TypeError:
             return self._drop("stamp", f"stamp_ns is a {type(stamp_ns).__name__}; expected int nanoseconds")
         if not 0 <= stamp < MAX_STAMP:
-            return self._drop("stamp", f"stamp_ns is {stamp_ns}; expected nanoseconds from 0 to 2^63")
+            offset = f" with offset_ms {self._policy.offset_ms:g}" if self._offset_ns else ""
+            return self._drop("stamp", f"stamp_ns is {stamp_ns}{offset}; expected nanoseconds from 0 to 2^63")
         checked = self._checked(value)
         if isinstance(checked, Pushed):
             return self._drop(checked.reason, checked.detail)
@@ -72,7 +73,8 @@ class Inbox:
             if self._last_ns is None or not 0 <= late_by <= self._reset_ns:
                 if late_by > 0:
                     self.counts["restarts"] += 1
-                    self._store.clear()
+                    if self._policy.kind == "window":  # of others the newest supersedes, and is counted
+                        self._store.clear()
                 self._last_ns = stamp
                 self.counts["accepted"] += 1
                 self._store.add(checked, stamp)
@@ -108,9 +110,9 @@ class Inbox:
         if array.dtype != item.dtype:
             return Pushed(False, "dtype", f"{item.name} is {array.dtype}; expected {item.dtype}")
         if self._policy.kind == "window":
-            fitted = fit_samples(array, item, self._policy.axis)
+            fitted = fit_samples(np.asarray(array), item, self._policy.axis)
         else:
-            fitted = array.copy() if item.fits(array.shape) else None
+            fitted = np.array(array, order="C") if item.fits(array.shape) else None  # of a masked array the plain data
         if fitted is None:
             return Pushed(False, "shape", f"{item.name} is {_shape(array.shape)}; expected {self._shapes(item)}")
         if self._policy.check_finite and array.dtype.kind == "f" and not np.isfinite(fitted).all():
@@ -160,6 +162,16 @@ class Inbox:
             if self._last_ns is None or self._last_ns > after_ns:
                 self._store.clear()
                 self._last_ns = self._taken_ns = None
+
+    def rewind(self) -> None:
+        """The clock has gone back: whatever comes next is later than what came before."""
+        with self._lock:
+            self._last_ns = self._taken_ns = None
+
+    @property
+    def ahead(self) -> bool:
+        """After :meth:`take`: whether something waits for its time."""
+        return self._store.peek() is not None
 
 
 class _Newest:

@@ -1,4 +1,5 @@
-"""What a robot wants of each sensor's stream: how old its data may get, and what happens then. Standard library only.
+"""What a robot wants of each sensor's stream: how old its data may get, and what happens then. Standard library
+and numpy only.
 
 The recipe's ``[streams.NAME]`` tables hold the model owner's choice, the bundle carries it, and
 ``model.stream(policy)`` overrides single keys of it.
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+import numpy as np
 
 from edgefuse.errors import RecipeError, UsageError, nearest
 from edgefuse.spec import DimRange, ModelSpec, TensorSpec
@@ -67,6 +70,11 @@ KEYS = {field.name: field for field in fields(StreamPolicy)}
 _TYPES = {"str": str, "int": int, "bool": bool, "float": float, "float | None": float}
 _CHOICES = {"kind": KINDS, "on_stale": ON_STALE, "gap": GAPS}
 _POSITIVE = ("max_age_ms", "sample_hz", "reset_after_ms")
+_MILLISECONDS = ("max_age_ms", "offset_ms", "max_early_ms", "reset_after_ms")
+LONGEST_MS = 2**63 / 1e6
+"""All the time that stamps can tell apart."""
+SLOWEST_HZ, FASTEST_HZ = 1e-6, 1e9
+"""The fastest has one sample a nanosecond, which is the finest stamp."""
 _WINDOW_ONLY = ("axis", "sample_hz", "gap")
 
 
@@ -91,6 +99,13 @@ def read_policy(table: Mapping[str, Any], where: str, base: StreamPolicy | None 
             raise RecipeError(f"{name} is {value:g}; expected more than 0", where=where)
     if found.max_early_ms < 0:
         raise RecipeError(f"max_early_ms is {found.max_early_ms:g}; expected 0 or more", where=where)
+    for name in _MILLISECONDS:
+        value = getattr(found, name)
+        if value is not None and abs(value) > LONGEST_MS:
+            raise RecipeError(f"{name} is {value:g}; expected at most {LONGEST_MS:g}", where=where)
+    if found.sample_hz is not None and not SLOWEST_HZ <= found.sample_hz <= FASTEST_HZ:
+        expected = f"expected {SLOWEST_HZ:g} to {FASTEST_HZ:g}"
+        raise RecipeError(f"sample_hz is {found.sample_hz:g}; {expected}", where=where)
     _refuse_pointless(given, found, where)
     return found
 
@@ -138,7 +153,7 @@ def check_policy(name: str, policy: StreamPolicy, inputs: tuple[TensorSpec, ...]
     if any(item.dynamic for item in inputs) and (policy.on_stale == "fallback" or not policy.required):
         raise RecipeError(f"the stream {name!r} has a dynamic shape, so it can have no fallback", where=where)
     for item in inputs:
-        if not item.dtype.startswith("float") and policy.fallback != int(policy.fallback):
+        if not _can_hold(item.dtype, policy.fallback):
             raise RecipeError(f"fallback is {policy.fallback:g}, and {item.name!r} is {item.dtype}", where=where)
     if policy.kind != "window":
         return
@@ -150,6 +165,16 @@ def check_policy(name: str, policy: StreamPolicy, inputs: tuple[TensorSpec, ...]
         raise RecipeError(f"axis is {policy.axis}; the input {inputs[0].name!r} is {inputs[0].shape_text}", where=where)
     if any(isinstance(dim, DimRange) for dim in shape):
         raise RecipeError(f"a window needs a fixed shape; {inputs[0].name!r} is {inputs[0].shape_text}", where=where)
+
+
+def _can_hold(dtype: str, number: float) -> bool:
+    """Whether *number* is one of *dtype*; of floats, the nearest one is."""
+    if dtype == "bool":
+        return number in (0.0, 1.0)
+    if dtype.startswith("float"):
+        return abs(number) <= float(np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return number == int(number) and limits.min <= int(number) <= limits.max
 
 
 def read_policies(tables: Mapping[str, Any], where: str) -> dict[str, StreamPolicy]:
@@ -178,9 +203,11 @@ def override(
     """A policy for every stream: the bundle's, with the caller's *changes*; raises :class:`UsageError`."""
     found = {name: policies.get(name, StreamPolicy()) for name in streams}
     try:
+        if not isinstance(changes, Mapping | None):
+            raise RecipeError(f"is {changes!r}; expected a dict of stream name to policy", where="policy")
         for name, change in (changes or {}).items():
             if isinstance(change, StreamPolicy):
-                found[name] = change
+                found[name] = read_policy(change.to_json(), f"policy[{name!r}]")  # made by hand, it is not checked yet
             elif isinstance(change, Mapping):
                 found[name] = read_policy(change, f"policy[{name!r}]", found.get(name))
             else:

@@ -76,7 +76,7 @@ class Sensor:
         """Put what is wanted into *values*, the model's inputs by name."""
         if self.wanted == FALLBACK:
             values.update(self._fallback())
-            self._filled, self._new = True, None
+            self._filled = True
             return self.hold(now_ns)
         assert self._new is not None  # see ``changes``
         values.update(self._new.arrays)
@@ -120,6 +120,7 @@ class Sensor:
         """The clock has gone back to *now_ns*: what is from later is forgotten. Latched data stay, as of now."""
         if not self.ages:
             self.used_ns = None if self.used_ns is None else min(self.used_ns, now_ns)
+            self.inbox.rewind()
             return
         self.inbox.clear(after_ns=now_ns + round(self.policy.max_early_ms * MS))
         self._reset()

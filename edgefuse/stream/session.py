@@ -148,6 +148,7 @@ class Session:
 
     def reset(self) -> None:
         """A new episode: forgets all data, what was computed from them, and the model's state."""
+        self._engine.check()  # before the lock, which may have been held when this process was forked
         with self._lock:
             for sensor in self._sensors.values():
                 sensor.forget()
@@ -188,7 +189,9 @@ class Session:
         if not missing and not stale:
             return None
         if missing:
-            status, reason = WAITING, f"no data yet from {', '.join(missing)}"
+            ahead = " (its stamps are ahead of the step's time)"
+            names = [f"{name}{ahead if self._sensors[name].inbox.ahead else ''}" for name in missing]
+            status, reason = WAITING, f"no data yet from {', '.join(names)}"
         else:
             ages = [f"{name} is {self._sensors[name].newest_age_ns(now_ns) / 1e6:.0f} ms old" for name in stale]
             status, reason = STALE, ", ".join(ages)
@@ -205,6 +208,8 @@ class Session:
             if no_time and self._features.complete:
                 return self._old_answer(now_ns, wanted)
         self._gave_up = False
+        if parts:  # until they have run: Ctrl-C between two sensors must not leave new data beside old features
+            self._features.complete = False
         states = {
             name: sensor.use(now_ns, self._features.values) if name in taken else sensor.hold(now_ns)
             for name, sensor in self._sensors.items()

@@ -157,6 +157,56 @@ def test_held_data_of_the_last_round_do_not_survive_a_restart(rng):
     assert stream.step(50 * MS).reason == "no data yet from lidar, goal"
 
 
+def test_after_a_restart_a_goal_is_taken_at_once(rng):
+    stream = started(rng, {"goal": {"kind": "latched"}}, now=10_000 * MS)
+    stream.step(10_900 * MS)
+    stream.step(9_500 * MS)
+    assert stream.push("goal", delivery("goal", rng), 9_600 * MS)
+
+
+def test_a_sensor_whose_clock_is_ahead_is_told_from_one_that_is_silent(rng):
+    stream = session()
+    push_all(stream, rng, 100 * MS, ("camera", "imu"))
+    assert stream.step(50 * MS).reason == (
+        "no data yet from camera (its stamps are ahead of the step's time), "
+        "imu (its stamps are ahead of the step's time), lidar, goal"
+    )
+
+
+def test_what_a_fallback_stood_in_for_is_accounted_for(rng):
+    stream = started(rng, {"camera": {"max_age_ms": 50, "on_stale": "fallback"}})
+    for stamp in (110, 120, 130):
+        assert stream.push("camera", delivery("camera", rng), stamp * MS)
+        assert sources(stream.step(200 * MS))["camera"] == "fallback"
+    counts = stream.health().streams["camera"]
+    assert counts["accepted"] == 4 and counts["fresh"] == 1 and counts["superseded"] == 2, "and one waits"
+
+
+def test_ctrl_c_between_two_sensors_leaves_no_feature_of_older_data(rng, monkeypatch):
+    stream, twin = started(rng), started(np.random.default_rng(0))
+    later = np.random.default_rng(1)
+    push_all(stream, later, 110 * MS)
+    push_all(twin, np.random.default_rng(1), 110 * MS)
+    with monkeypatch.context() as patch:
+        patch.setattr(stream._sensors["lidar"], "use", lambda now_ns, values: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            stream.step(111 * MS)
+    result = stream.step(112 * MS)
+    assert len(result.ran) == 5 and np.array_equal(result["velocity"], twin.step(112 * MS)["velocity"])
+
+
+def test_the_plain_data_of_a_masked_array_are_looked_at(rng):
+    stream = started(rng)
+    image = delivery("camera", rng)
+    image[0, 0, 0, 0] = np.nan
+    assert stream.push("camera", np.ma.masked_invalid(image), 110 * MS).reason == "not finite"
+
+
+def test_a_stamp_that_an_offset_makes_negative_names_the_offset(rng):
+    stream = session({"camera": {"offset_ms": -25}})
+    assert "5000000 with offset_ms -25" in stream.push("camera", delivery("camera", rng), 5 * MS).detail
+
+
 def test_a_clock_that_is_set_back_a_little_stands_still(rng):
     stream = started(rng)
     assert stream.step(90 * MS).streams["camera"].age_ns == 0
@@ -455,6 +505,14 @@ def test_a_wrong_policy_or_timing_is_a_usage_error_that_names_the_key():
         ({"camera": {"gap": "zero"}}, "is for windows"),
         ({"camera": {"required": False, "on_stale": "fail"}}, "is not required, and its old data would fail"),
         ({"camera": 5}, "expected a dict"),
+        (5, "expected a dict"),
+        ({"camera": StreamPolicy(on_stale="fial")}, "Did you mean 'fail'"),
+        ({"camera": StreamPolicy(max_age_ms="5")}, "expected a number"),
+        ({"camera": {"max_age_ms": 1e305}}, "expected at most"),
+        ({"camera": {"offset_ms": -1e305}}, "expected at most"),
+        ({"camera": {"fallback": 1e39}}, "is float32"),
+        ({"goal": {"fallback": 1e30, "required": False}}, "is int64"),
+        ({"imu": {"kind": "window", "sample_hz": 1e-300}}, "expected 1e-06 to 1e+09"),
     ]:
         with pytest.raises(UsageError, match="policy") as caught:
             session(policy)
