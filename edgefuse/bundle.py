@@ -68,7 +68,6 @@ class Bundle:
         """The ONNX graphs by the precision that they hold ("float", "int8" …)."""
         return {name: self.path / file for name, file in self.manifest["graphs"].items()}
 
-
     def check_files(self, folder: Path) -> None:
         """The hashes of all files in *folder* of the bundle; raises :class:`BundleError`."""
         for name, listed in self.manifest["files"].items():

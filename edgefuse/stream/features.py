@@ -13,7 +13,7 @@ import numpy as np
 
 from edgefuse.assembled import Assembled
 from edgefuse.errors import StreamError
-from edgefuse.parts import Part
+from edgefuse.parts import Part, Partition
 from edgefuse.spec import Array, ModelSpec
 
 REMEMBERED = 256
@@ -41,7 +41,8 @@ class Features:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._partition = engine, engine.parts.partition
         self._shaped = any(part.shape_inputs for part in self._partition.parts)
-        self._affected: dict[frozenset[str], tuple[Part, ...]] = {}
+        self._affected: dict[tuple[frozenset[str], frozenset[str]], tuple[Part, ...]] = {}
+        self.preparable = {} if self._shaped else _preparable(self._partition)
         self.initial = _initial_state(engine.spec, [name for name, _ in self._partition.state])
         self.values: dict[str, Array] = {}
         self._outputs: dict[str, Array] = {}
@@ -53,36 +54,47 @@ class Features:
         self.values = {**self.initial, **{name: self.values[name] for name in kept}}
         self.complete = False
 
-    def parts_for(self, streams: frozenset[str]) -> tuple[Part, ...]:
-        """What has to run when *streams* have new data."""
+    def parts_for(self, streams: frozenset[str], prepared: frozenset[str] = frozenset()) -> tuple[Part, ...]:
+        """What has to run when *streams* have new data, the branches of those *prepared* having run before."""
         if not self.complete:
             return self._partition.parts
-        found = self._affected.get(streams)
+        found = self._affected.get((streams, prepared))
         if found is None:
             if len(self._affected) >= REMEMBERED:
                 self._affected.clear()
-            found = self._affected[streams] = self._partition.affected(streams)
+            affected, ready = self._partition.affected(streams), streams & prepared
+            found = tuple(part for part in affected if part.name not in ready or part is self._partition.trunk)
+            self._affected[streams, prepared] = found
         return found
+
+    def prepare(self, branch: Part, arrays: Mapping[str, Array]) -> tuple[dict[str, Array], int]:
+        """What *branch* makes of new data, which no other part sees yet; and the nanoseconds that it took."""
+        values, took_ns = dict(arrays), dict[str, int]()
+        self._compute((branch,), values, took_ns)
+        return {name: values[name] for name in branch.outputs}, took_ns[branch.name]
 
     def run(self, parts: Sequence[Part]) -> dict[str, int]:
         """Run *parts* and carry the state on; nanoseconds that each took. If one fails, all run at the next step."""
         self.complete, took_ns = False, dict[str, int]()
+        self._compute(parts, self.values, took_ns)
+        # Before the state is carried on, and that all at once: an output may be an input of the state, unchanged.
+        self._outputs = {name: self.values[name] for name in self._engine.spec.outputs}
+        self.values.update({name: self.values[output] for name, output in self._partition.state})
+        self.complete = True
+        return took_ns
+
+    def _compute(self, parts: Sequence[Part], values: dict[str, Array], took_ns: dict[str, int]) -> None:
         with self._engine.lock:
             self._engine.check()
             try:
                 if self._shaped:
                     self._run_shaped(parts, took_ns)
                 else:
-                    self._engine.parts.run(parts, self.values, took_ns)
+                    self._engine.parts.run(parts, values, took_ns)
             except BaseException as error:
                 self._engine.note(error)
                 raise
         self._engine.note(None)
-        # Before the state is carried on, and that all at once: an output may be an input of the state, unchanged.
-        self._outputs = {name: self.values[name] for name in self._engine.spec.outputs}
-        self.values.update({name: self.values[output] for name, output in self._partition.state})
-        self.complete = True
-        return took_ns
 
     def _run_shaped(self, parts: Sequence[Part], took_ns: dict[str, int]) -> None:
         """One after another, and with them branches that read another sensor's shape where that has changed, and
@@ -99,6 +111,13 @@ class Features:
     def outputs(self) -> dict[str, Array]:
         """Copies: the next step may go on using these very arrays."""
         return {name: array.copy() for name, array in self._outputs.items()}
+
+
+def _preparable(partition: Partition) -> dict[str, Part]:
+    """Streams with a branch that reads nothing but what they deliver, and whose features the trunk reads."""
+    trunk = set() if partition.trunk is None else set(partition.trunk.inputs)
+    alone = [part for part in partition.branches if not partition.runs_always(part)]
+    return {part.name: part for part in alone if not trunk.isdisjoint(part.outputs)}
 
 
 def _initial_state(spec: ModelSpec, names: Iterable[str]) -> dict[str, Array]:

@@ -34,13 +34,14 @@ def choose(
 
 
 class Estimates:
-    """How long each part takes: p90 of its last runs, and before it has run often what the bundle says. A part that
-    was skipped forgets one run each time, so that a slow phase that has passed does not keep it out for ever."""
+    """How long each part takes: p90 of its last runs (or p50, where *typical* is asked for), and before it has run
+    often what the bundle says. A part that was skipped forgets one run each time, so that a slow phase that has passed
+    does not keep it out for ever."""
 
     def __init__(self, bundle_ns: Mapping[str, float | None], lanes: Sequence[Sequence[str]], learn: bool) -> None:
         self._bundle, self._lanes, self._learn = dict(bundle_ns), [set(lane) for lane in lanes], learn
         self._recent: dict[str, deque[int]] = {name: deque(maxlen=RECENT) for name in bundle_ns}
-        self._known: dict[str, float] = {}
+        self._known: dict[str, tuple[float, float]] = {}
 
     def add(self, part: str, took_ns: int) -> None:
         if self._learn:
@@ -52,20 +53,25 @@ class Estimates:
             self._recent[part].popleft()
             self._known.pop(part, None)
 
-    def part_ns(self, part: str) -> float:
+    def part_ns(self, part: str, *, typical: bool = False) -> float:
         """0 where nothing is known."""
         found = self._known.get(part)
         if found is None:
             recent, stored = self._recent[part], self._bundle[part]
             if stored is not None and len(recent) < ENOUGH:
-                found = stored
+                found = (stored, stored)
             else:
-                found = float(sorted(recent)[len(recent) * 9 // 10]) if recent else 0.0
+                ordered = sorted(recent) or [0]
+                found = (float(ordered[len(ordered) * 9 // 10]), float(ordered[len(ordered) // 2]))
             self._known[part] = found
-        return found
+        return found[typical]
 
-    def total_ns(self, parts: Iterable[Part]) -> float:
+    def sum_ns(self, parts: Iterable[str]) -> float:
+        """Of parts that run one after another."""
+        return sum(self.part_ns(part) for part in parts)
+
+    def total_ns(self, parts: Iterable[Part], *, typical: bool = False) -> float:
         """Of parts that run one after another, but for branches in different lanes."""
-        costs = {part.name: self.part_ns(part.name) for part in parts}
+        costs = {part.name: self.part_ns(part.name, typical=typical) for part in parts}
         together = [sum(costs.pop(name) for name in lane & costs.keys()) for lane in self._lanes]
         return max(together, default=0.0) + sum(costs.values())

@@ -19,7 +19,7 @@ FILLED = StreamState(FALLBACK, None, None)
 
 class Sensor:
     """``wanted`` is what the next step should use: "fresh", "held", "fallback", or one of "missing" and "stale", with
-    which there can be no answer. ``used_ns`` is the stamp of the data in use, None where it is the fallback."""
+    which there can be no answer. ``new`` is what no step has used yet, ``used_ns`` the stamp of the data in use."""
 
     def __init__(self, name: str, inputs: tuple[TensorSpec, ...], policy: StreamPolicy) -> None:
         self.name, self.policy, self.inbox = name, policy, Inbox(name, inputs, policy)
@@ -33,8 +33,9 @@ class Sensor:
     def _reset(self) -> None:
         self.wanted: str = MISSING
         self.used_ns: int | None = None
-        self._new: Delivery | None = None
+        self.new: Delivery | None = None
         self._filled = False
+        self._prepared: tuple[Delivery, dict[str, Array]] | None = None
 
     @property
     def dated(self) -> bool:
@@ -45,26 +46,44 @@ class Sensor:
         """What became of deliveries, and how data were used."""
         return {**self.inbox.counts, **{k: v + self.inbox.counts.get(k, 0) for k, v in dict(self._events).items()}}
 
+    def take(self, now_ns: int) -> None:
+        """Take what has been delivered: it is new until a step uses it."""
+        delivery = self.inbox.take(now_ns) if self.inbox.fresh else None
+        if delivery is not None:
+            if self.new is not None:
+                self._events["superseded"] += 1
+            self.new = delivery
+
     def look(self, now_ns: int) -> None:
         """Take what has been delivered, and settle what the step should use."""
-        delivery = self.inbox.take(now_ns)
-        if delivery is not None:
-            if self._new is not None:
-                self._events["superseded"] += 1
-            self._new = delivery
-        newest = self._new.stamp_ns if self._new is not None else self.used_ns
+        self.take(now_ns)
+        newest = self.new.stamp_ns if self.new is not None else self.used_ns
         if newest is None:
             self.wanted = MISSING if self.policy.required else FALLBACK
         elif self._is_stale(newest, now_ns) and self.policy.on_stale != "hold":
             self.wanted = FALLBACK if self.policy.on_stale == "fallback" else STALE
             self._events["stale"] += 1
         else:
-            self.wanted = HELD if self._new is None else FRESH
+            self.wanted = HELD if self.new is None else FRESH
 
     @property
     def changes(self) -> bool:
         """Whether a step that follows ``wanted`` has something new for the model."""
         return self.wanted == FRESH or (self.wanted == FALLBACK and not self._filled)
+
+    def worth_preparing(self, now_ns: int) -> bool:
+        """Whether a step at *now_ns* would use new data whose features are not there yet."""
+        return self.new is not None and not self.prepared and not self._is_stale(self.new.stamp_ns, now_ns)
+
+    def keep(self, features: dict[str, Array]) -> None:
+        """What the branch has made of the new data, until a step uses them or newer ones come."""
+        assert self.new is not None
+        self._prepared = (self.new, features)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the branch has seen the new data already."""
+        return self._prepared is not None and self._prepared[0] is self.new
 
     def may_wait(self, now_ns: int) -> bool:
         """Whether the data in use would do for one more step. Once they are stale, new ones are not kept waiting."""
@@ -78,9 +97,11 @@ class Sensor:
             values.update(self._fallback())
             self._filled = True
             return self.hold(now_ns)
-        assert self._new is not None  # see ``changes``
-        values.update(self._new.arrays)
-        self.used_ns, self._new, self._filled = self._new.stamp_ns, None, False
+        assert self.new is not None  # see ``changes``
+        values.update(self.new.arrays)
+        if self._prepared is not None and self._prepared[0] is self.new:
+            values.update(self._prepared[1])
+        self.used_ns, self.new, self._filled, self._prepared = self.new.stamp_ns, None, False, None
         self._events[FRESH] += 1
         return self._state(FRESH, now_ns)
 
@@ -94,7 +115,7 @@ class Sensor:
 
     def waiting_state(self, now_ns: int) -> StreamState:
         """For a step without an answer: what there would be."""
-        stamp = self._new.stamp_ns if self._new is not None else self.used_ns
+        stamp = self.new.stamp_ns if self.new is not None else self.used_ns
         if stamp is None:
             return NOTHING if self.policy.required else FILLED
         return StreamState(HELD, stamp, max(now_ns - stamp, 0), self._is_stale(stamp, now_ns))
@@ -110,7 +131,7 @@ class Sensor:
         return 0 if self.used_ns is None else max(now_ns - self.used_ns, 0)
 
     def newest_age_ns(self, now_ns: int) -> int:
-        stamp = self._new.stamp_ns if self._new is not None else self.used_ns
+        stamp = self.new.stamp_ns if self.new is not None else self.used_ns
         return 0 if stamp is None else max(now_ns - stamp, 0)
 
     def _fallback(self) -> dict[str, Array]:

@@ -78,7 +78,7 @@ def test_the_source_and_the_age_of_a_stream_follow_the_rules(ticks, on_stale, re
         else:
             assert state == (wanted, newest * MS, (now - newest) * MS, stale) and (values["x"] == number).all()
             last = newest
-    counts, waits = sensor.counts(), sensor._new is not None
+    counts, waits = sensor.counts(), sensor.new is not None
     assert counts.get("accepted", 0) == counts.get("fresh", 0) + counts.get("superseded", 0) + waits
 
 

@@ -60,7 +60,7 @@ class Recompute:
 @pytest.mark.parametrize("precision", ["float", "int8"])
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_step_equals_a_full_recompute_bit_for_bit(backend, precision):
-    answered, statuses, sources, ran = 0, set(), set(), set()
+    answered, prepared, statuses, sources, ran = 0, 0, set(), set(), set()
     parts, spec = assembled(backend, precision)
     whole, _ = assembled(backend, precision)
     for number, policy in enumerate(POLICIES):
@@ -73,6 +73,11 @@ def test_a_step_equals_a_full_recompute_bit_for_bit(backend, precision):
                     value, stamp = delivery(name, rng), now - int(rng.integers(0, 3)) * MS
                     if stream.push(name, value, stamp):
                         oracle.note(name, value, stamp)
+            if rng.random() < 0.3:
+                prepared += len(stream.prepare(now, now + 5 * MS if rng.random() < 0.3 else None))
+                value = delivery("camera", rng)
+                if rng.random() < 0.2 and stream.push("camera", value, now):
+                    oracle.note("camera", value, now)
             if rng.random() < 0.004:
                 stream.reset()
                 oracle.start()
@@ -94,12 +99,13 @@ def test_a_step_equals_a_full_recompute_bit_for_bit(backend, precision):
     parts.close()
     whole.close()
     assert answered > STEPS / 2, "the test must not be empty"
+    assert prepared > STEPS / 20
     assert statuses == {"ok", "late", "waiting", "stale"} and sources == {FRESH, HELD, FALLBACK} and len(ran) > 8
 
 
 def test_the_robot_has_the_parts_that_these_tests_are_about():
     stream = session()
-    parts = stream._partition
+    parts = stream.parts.partition
     assert [part.name for part in parts.parts] == ["camera", "imu", "lidar", "goal", "trunk"]
     assert parts.runs_always(parts["imu"]) and "seen" in parts["camera"].outputs
     assert graph()[1].outputs == ("velocity", "seen", "h_out")

@@ -11,10 +11,15 @@ import pytest
 from edgefuse.errors import FeedError, StreamError, ToolchainError, UsageError
 from edgefuse.spec import TensorSpec
 from edgefuse.stream.policy import StreamPolicy, age_limit_ms
+from edgefuse.stream.schedule import Estimates
 from tests.stream.robots import assembled, delivery, push_all, session
 
 MS = 1_000_000
 ALL = ("camera", "imu", "lidar", "goal")
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -188,7 +193,9 @@ def test_ctrl_c_between_two_sensors_leaves_no_feature_of_older_data(rng, monkeyp
     push_all(stream, later, 110 * MS)
     push_all(twin, np.random.default_rng(1), 110 * MS)
     with monkeypatch.context() as patch:
-        patch.setattr(stream._sensors["lidar"], "use", lambda now_ns, values: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            stream._stepper.sensors["lidar"], "use", lambda now_ns, values: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             stream.step(111 * MS)
     result = stream.step(112 * MS)
@@ -363,6 +370,76 @@ def test_estimates_follow_what_is_measured_and_a_skipped_part_comes_back(rng):
     assert any(not tick(10).skipped for _ in range(40)), "the slow phase is forgotten"
 
 
+# -- between two steps
+
+
+def test_what_was_prepared_leaves_the_trunk_to_the_step(rng):
+    stream, twin = started(rng), started(np.random.default_rng(0))
+    for one in (stream, twin):
+        push_all(one, np.random.default_rng(5), 110 * MS, ("camera", "imu", "lidar"))
+    assert stream.prepare(111 * MS) == ("camera", "lidar"), "the IMU's branch carries the state: it runs at steps only"
+    assert stream.prepare(112 * MS) == ()
+    result, whole = stream.step(113 * MS), twin.step(113 * MS)
+    assert result.ran == ("imu", "trunk") and whole.ran == ("camera", "imu", "lidar", "trunk")
+    assert result.streams == whole.streams and sources(result)["camera"] == "fresh"
+    assert all(np.array_equal(result[name], whole[name]) for name in ("velocity", "seen", "h_out"))
+    assert stream.step(114 * MS).ran == ("imu", "trunk")
+
+
+def test_newer_data_than_the_prepared_ones_win(rng):
+    stream, twin = started(rng), started(np.random.default_rng(0))
+    old, new = delivery("camera", rng), delivery("camera", rng)
+    stream.push("camera", old, 110 * MS)
+    assert stream.prepare(111 * MS) == ("camera",)
+    for one in (stream, twin):
+        one.push("camera", new, 120 * MS)
+    result = stream.step(121 * MS)
+    assert "camera" in result.ran and result.streams["camera"].stamp_ns == 120 * MS
+    assert np.array_equal(result["velocity"], twin.step(121 * MS)["velocity"])
+
+
+def test_only_what_ends_before_the_next_step_is_prepared(rng):
+    stream = started(rng, {"lidar": {"priority": 1}})
+    push_all(stream, rng, 110 * MS, ("camera", "lidar"))
+    assert stream.prepare(111 * MS, 114 * MS) == ("lidar",), "2 of 3 ms; the camera's 3 would be too many"
+    assert stream.prepare(111 * MS, 114 * MS) == ("camera",)
+
+
+def test_prepared_data_that_a_deadline_holds_back_are_told_by_their_old_stamps(rng):
+    stream = started(rng)
+    last = stream.step(105 * MS)
+    stream.push("camera", delivery("camera", rng), 110 * MS)
+    stream.prepare(111 * MS)
+    result = stream.step(112 * MS, 112 * MS)
+    assert result.status == "late" and result.streams["camera"].stamp_ns == 100 * MS
+    assert all(np.array_equal(result[name], last[name]) for name in ("velocity", "seen"))
+    assert stream.step(113 * MS).ran == ("imu", "trunk")
+
+
+def test_before_the_first_answer_and_after_an_error_nothing_is_prepared(rng):
+    stream = session()
+    push_all(stream, rng, 100 * MS)
+    assert stream.prepare(101 * MS) == () and stream.step(102 * MS).ok
+    parts, camera = stream.parts, stream.parts._runners["camera"]
+    parts._runners["camera"] = interrupted
+    stream.push("camera", delivery("camera", rng), 110 * MS)
+    with pytest.raises(KeyboardInterrupt):
+        stream.prepare(111 * MS)
+    parts._runners["camera"] = camera
+    assert stream.step(112 * MS).ran == ("camera", "imu", "trunk"), "what failed is done again"
+    stream.close()
+    with pytest.raises(ToolchainError, match="closed"):
+        stream.prepare(113 * MS)
+
+
+def test_the_middle_estimate_decides_about_giving_up():
+    estimates = Estimates({"trunk": None}, (), learn=True)
+    for _ in range(8):
+        for took in (1, 1, 1, 1, 1, 1, 1, 9):
+            estimates.add("trunk", took)
+    assert estimates.part_ns("trunk") == 9 and estimates.part_ns("trunk", typical=True) == 1
+
+
 # -- the rest
 
 
@@ -413,7 +490,7 @@ def test_branches_in_lanes_give_the_same(rng):
         assert np.array_equal(a["velocity"], b["velocity"]) and set(a.ran) == set(b.ran)
     all_deliver(other, rng, 300)
     assert other.step(300 * MS, 304 * MS + 500_000).skipped == (), "lanes take 3 + 1 ms, not 6.6"
-    other._engine.parts.close()
+    other.parts.close()
 
 
 def test_closing_refuses_pushes_and_steps(rng):
