@@ -62,6 +62,23 @@ class EdgeFuseArm:
         self.session.close()
 
 
+class PreparedArm(EdgeFuseArm):
+    """Runs a branch between the ticks, as soon as its sensor has delivered: ``stream.prepare``."""
+
+    def __init__(self, model: Streams, recording: Recording, title: str) -> None:
+        super().__init__(model, recording, title)
+        self._now_ns = START_NS
+
+    def deliver(self, stream: str, value: Array, stamp_ns: int) -> None:
+        super().deliver(stream, value, stamp_ns)
+        if stream != "imu":
+            self.session.prepare(self._now_ns)
+
+    def tick(self, now_ns: int) -> Mapping[str, Array]:
+        self._now_ns = now_ns
+        return super().tick(now_ns)
+
+
 class Streams(Protocol):
     def stream(self, policy: Policies | None = None) -> Session: ...
 
@@ -70,7 +87,6 @@ class OneThread:
     """In the place of a model: the bundle's parts with one thread each, one after another, whatever its plan says."""
 
     def __init__(self, bundle: Bundle) -> None:
-        assert bundle.partition is not None
         self._bundle, self._items, partition = bundle, bundle.manifest["artifact"]["parts"], bundle.partition
         backend, runners = load_backend("openvino"), {}
         for item in self._items:
@@ -160,7 +176,6 @@ class VendorArm(Latest):
         self, bundle: Bundle, recording: Recording, inputs: Mapping[str, str], threads: int | None = None
     ) -> None:
         super().__init__(recording, inputs)
-        assert bundle.partition is not None
         self._partition, self._outputs = bundle.partition, bundle.spec.outputs
         parts = bundle.manifest["artifact"]["parts"]
         self._requests = {item["name"]: _request(bundle, item, threads) for item in parts}
