@@ -42,6 +42,10 @@ class Assembled:
     ) -> None:
         self.partition, self.lanes = partition, lanes if len(lanes) > 1 else ()
         self._runners, self._outputs = dict(runners), spec.outputs
+        made = {tensor.name for tensor in partition.tensors}
+        for runner in self._runners.values():
+            if hasattr(runner, "keep"):  # tensors between parts are our own: nobody writes to them
+                runner.keep(made)
         self._lane = {name: index for index, lane in enumerate(self.lanes) for name in lane}
         self._pool = ThreadPoolExecutor(len(lanes) - 1, "edgefuse-lane") if self.lanes else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import platform
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,8 @@ class _OpenVinoRunner:
         static = [port.get_partial_shape().is_static for port in [*self._ports.values(), *self._outputs.values()]]
         if all(static):
             self._inputs = [(name, self._request.get_tensor(port).data) for name, port in self._ports.items()]
+            self._kept: list[tuple[str, Array]] = []
+            self._there: dict[str, Array | None] = {}
             self._results = [(name, self._request.get_tensor(port).data) for name, port in self._outputs.items()]
             self._call = self._call_static
         else:
@@ -195,9 +197,22 @@ class _OpenVinoRunner:
     def __call__(self, feed: Feed) -> dict[str, Array]:
         return self._call(feed)
 
+    def keep(self, names: Container[str]) -> None:
+        """The arrays given for these inputs are never written to afterwards: what is in the request's buffer already
+        is not copied again. For features that are held from step to step, of tens of kilobytes and more."""
+        if self._call == self._call_static:
+            self._kept = [(name, buffer) for name, buffer in self._inputs if name in names]
+            self._inputs = [(name, buffer) for name, buffer in self._inputs if name not in names]
+
     def _call_static(self, feed: Feed) -> dict[str, Array]:
         for name, buffer in self._inputs:
             buffer[...] = feed[name]
+        for name, buffer in self._kept:
+            array = feed[name]
+            if self._there.get(name) is not array:
+                self._there[name] = None  # Ctrl-C in the middle
+                buffer[...] = array
+                self._there[name] = array
         self._request.infer()
         return {name: buffer.copy() for name, buffer in self._results}
 
@@ -210,6 +225,7 @@ class _OpenVinoRunner:
 
     def close(self) -> None:
         self._inputs, self._results, self._ports, self._outputs = [], [], {}, {}
+        self._kept, self._there = [], {}
         self._request, self._call = None, _closed
         self._blob = None
 

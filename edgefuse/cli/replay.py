@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import warnings
@@ -140,6 +141,8 @@ def _page_writer(path: Path | None) -> Callable[[dict[str, Any]], None] | None:
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"there is no such folder: {path.parent}"
         raise UsageError(what, where=f"-o {path}", hint="Choose another -o.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
     from edgefuse.report.replay import write_html  # a robot has no jinja2
 
     return lambda report: write_html(path, report)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgefuse.errors import CalibrationError, RecordingError, nearest
+from edgefuse.errors import CalibrationError, RecordingError
 from edgefuse.recordings import Label, Message, Wanted
 from edgefuse.samples import DAMAGED, ArrayHeader, iterate_rows, read_headers
 from edgefuse.spec import Array, TensorSpec
@@ -210,7 +210,7 @@ def _check_order(times: Times, where: str, rule: str) -> None:
 
 
 def _missing(path: Path, name: str, headers: Headers) -> RecordingError:
-    return RecordingError(f"has no array {name!r}", where=str(path), hint=nearest(name, headers))
+    return RecordingError(f"has no array {name!r}", where=str(path), hint=f"It holds: {', '.join(sorted(headers))}.")
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class StreamState(NamedTuple):
     stale: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that takes a microsecond longer to make
 class StepResult:
     """One step's answer.
 
@@ -55,7 +55,7 @@ class StepResult:
     ``ran``       names of the parts that ran, as they came to an end; ``skipped`` those that a deadline left out
     ``late``      whether the deadline has passed, with these outputs computed (status "ok") or not ("late")
     ``stamp_ns``  acquisition of the oldest data in the outputs, fallbacks and latched data aside
-    ``reason``    why it is not "ok"
+    ``reason``    why it is not "ok", or what a deadline has held
     """
 
     status: str

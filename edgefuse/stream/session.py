@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from time import perf_counter_ns
 from types import TracebackType
 
@@ -97,7 +96,9 @@ class Session:
         vendor's library fails; the next step then computes everything anew.
         """
         started = perf_counter_ns()
-        with self._usable():
+        self._engine.check()  # before the lock, which may have been held when this process was forked
+        with self._lock:
+            self._check_open()
             deadline = None if deadline_ns is None else operator.index(deadline_ns)
             return self._stepper.step(operator.index(now_ns), deadline, started)
 
@@ -110,24 +111,22 @@ class Session:
         sensor has delivered anew by then. Raises as :meth:`step`.
         """
         started = perf_counter_ns()
-        with self._usable():
+        self._engine.check()  # before the lock, which may have been held when this process was forked
+        with self._lock:
+            self._check_open()
             until = None if until_ns is None else operator.index(until_ns)
             return self._stepper.prepare(operator.index(now_ns), until, started)
 
     def reset(self) -> None:
         """A new episode: forgets all data, what was computed from them, and the model's state."""
-        with self._usable():
-            self._stepper.reset()
-
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
-        """The lock of a stream that can be used; before it, which may have been held when this process was forked, the
-        model is asked."""
         self._engine.check()
         with self._lock:
-            if self._closed:
-                raise ToolchainError("the stream is closed", hint="Make another with model.stream().")
-            yield
+            self._check_open()
+            self._stepper.reset()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ToolchainError("the stream is closed", hint="Make another with model.stream().")
 
     def close(self) -> None:
         """Later pushes are refused and later steps raise; a second call does nothing, and none waits."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import threading
 from functools import cache
 from pathlib import Path
@@ -82,6 +84,7 @@ def folder(backend: str, precision: str) -> tuple[Path, object, object]:
     """The compiled parts, their partition and the model's spec; made once a session."""
     model, spec = graph()
     where = Path(mkdtemp(prefix="edgefuse-test-robot-"))
+    atexit.register(shutil.rmtree, where, ignore_errors=True)
     path = where / "float.onnx"
     onnx.save(model, path)
     if precision == "int8":
