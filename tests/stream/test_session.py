@@ -349,7 +349,7 @@ def test_estimates_follow_what_is_measured_and_a_skipped_part_comes_back(rng):
     camera = parts._runners["camera"]
 
     def maybe_slow(feed):
-        time.sleep(0.02 if slow["on"] else 0.0)
+        time.sleep(0.05 if slow["on"] else 0.0)
         return camera(feed)
 
     maybe_slow.close = camera.close
@@ -364,10 +364,10 @@ def test_estimates_follow_what_is_measured_and_a_skipped_part_comes_back(rng):
         return stream.step(stamp * MS, stamp * MS + budget_ms * MS)
 
     for _ in range(20):
-        tick(100)
-    assert tick(10).skipped == ("camera",), "20 ms were measured, whatever the bundle says"
+        tick(500)
+    assert tick(40).skipped == ("camera",), "50 ms were measured, whatever the bundle says"
     slow["on"] = False
-    assert any(not tick(10).skipped for _ in range(40)), "the slow phase is forgotten"
+    assert any(not tick(40).skipped for _ in range(40)), "the slow phase is forgotten"
 
 
 # -- between two steps
@@ -523,7 +523,7 @@ def test_pushers_never_wait_for_a_step(rng):
     trunk = parts._runners["trunk"]
 
     def slow(feed):
-        time.sleep(0.2)
+        time.sleep(1.0)
         return trunk(feed)
 
     slow.close = trunk.close
@@ -535,7 +535,7 @@ def test_pushers_never_wait_for_a_step(rng):
     time.sleep(0.05)
     begun = time.perf_counter()
     pushed = [stream.push("imu", delivery("imu", rng), (112 + i) * MS) for i in range(50)]
-    assert time.perf_counter() - begun < 0.1 and all(pushed), "while the step took 0.2 s"
+    assert time.perf_counter() - begun < 0.5 and all(pushed), "while the step took a second"
     stepping.join()
 
 
