@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Bundle:
     manifest: dict[str, Any]
     shown: Path
 
-    @property
+    @cached_property
     def spec(self) -> ModelSpec:
         return ModelSpec.from_json(self.manifest["model"])
 
@@ -58,7 +59,7 @@ class Bundle:
     def artifact(self) -> Path:
         return self.path / str(self.manifest["artifact"]["path"])
 
-    @property
+    @cached_property
     def partition(self) -> Partition:
         """The branches and the trunk."""
         return Partition.from_json(self.manifest["partition"])

@@ -64,7 +64,7 @@ class Steps:
         yield step
         step.seconds = time.perf_counter() - start
         self.done.append(step)
-        self._print(step)
+        self.tell(step)
 
     @contextmanager
     def _progress(self, name: str, total: int) -> Iterator[Callable[[], None]]:
@@ -89,7 +89,8 @@ class Steps:
         with Console(stderr=True).status(f"{name} …"):
             yield
 
-    def _print(self, step: Step) -> None:
+    def tell(self, step: Step) -> None:
+        """The line of a step that is done."""
         if not self.quiet:
             notes = f"  {'; '.join(step.notes)}" if step.notes else ""
             print(f"  {step.name:<24}{step.seconds:7.1f} s{notes}", file=sys.stderr, flush=True)

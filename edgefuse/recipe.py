@@ -102,11 +102,11 @@ def parse_limit(text: str) -> Limit:
     return Limit(float(match[1]) / 100, relative=match[2] == "%")
 
 
-def parse_milliseconds(text: str) -> float:
-    """``"5ms"``, ``"800us"`` or ``"0.1s"`` in milliseconds."""
+def parse_milliseconds(text: str, where: str = "--max-latency") -> float:
+    """``"5ms"``, ``"800us"`` or ``"0.1s"`` in milliseconds; *where* is the flag that it was given for."""
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,9})?)\s*(us|ms|s)\s*", text)
     if not match or float(match[1]) == 0:
-        raise UsageError(f"{text!r} is not a duration", where="--max-latency", hint='Write "5ms", "800us" or "0.1s".')
+        raise UsageError(f"{text!r} is not a duration", where=where, hint='Write "5ms", "800us" or "0.1s".')
     return float(match[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[match[2]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,11 @@ class DimRange:
 Dim = int | DimRange
 
 
+def shape_text(shape: Sequence[Dim]) -> str:
+    """1x3x224x224, or "scalar"."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input of the model. ``stream`` names the sensor that delivers it; ``rate_hz`` how often."""
@@ -52,7 +57,7 @@ class TensorSpec:
 
     @property
     def shape_text(self) -> str:
-        return "x".join(str(dim) for dim in self.shape) or "scalar"
+        return shape_text(self.shape)
 
     def smallest(self) -> tuple[int, ...]:
         """The shape with every dynamic dimension at its minimum."""
@@ -157,6 +162,6 @@ def check_feed(feed: Feed, inputs: tuple[TensorSpec, ...]) -> None:
             )
         if not spec.fits(array.shape):
             raise FeedError(
-                f"input {spec.name!r} has shape {'x'.join(map(str, array.shape)) or 'scalar'}; "
+                f"input {spec.name!r} has shape {shape_text(array.shape)}; "
                 f"expected {spec.shape_text}"
             )

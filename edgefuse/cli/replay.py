@@ -20,7 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edgefuse.bundle import open_bundle
+from edgefuse.cli.place import check_place
 from edgefuse.errors import UsageError
+from edgefuse.progress import Step, Steps
 from edgefuse.recipe import parse_milliseconds, require_recipe
 from edgefuse.replay import Options, Position, replay_bundle
 from edgefuse.replay.events import parse_tick
@@ -71,7 +73,7 @@ def command(
     write = _page_writer(output)
     options = Options(
         tick=parse_tick(tick) if tick is not None else None,
-        deadline_ms=_duration(deadline) if deadline is not None else None,
+        deadline_ms=parse_milliseconds(deadline, "--deadline") if deadline is not None else None,
         policy=_policies(policy),
         real_time=real_time,
         staleness_ms=() if no_staleness else _delays(staleness),
@@ -88,13 +90,6 @@ def command(
     else:
         _print(report, output)
     return Verdict.INCONCLUSIVE.exit_code if nothing_answered(report) else 0
-
-
-def _duration(text: str) -> float:
-    try:
-        return parse_milliseconds(text)
-    except UsageError as error:
-        raise UsageError(error.what, where="--deadline", hint=error.hint) from None
 
 
 def _delays(text: str) -> tuple[float, ...]:
@@ -136,11 +131,7 @@ def _page_writer(path: Path | None) -> Callable[[dict[str, Any]], None] | None:
     """What writes the page; everything that can be wrong with that is found before the replay."""
     if path is None:
         return None
-    if path.suffix != ".html":
-        raise UsageError("must end in .html", where=f"-o {path}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"there is no such folder: {path.parent}"
-        raise UsageError(what, where=f"-o {path}", hint="Choose another -o.")
+    check_place(path, ".html")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
     from edgefuse.report.replay import write_html  # a robot has no jinja2
@@ -153,12 +144,12 @@ def _watched(quiet: bool) -> Iterator[Callable[[Position], None]]:
     """A line on stderr that says where the replay is; where that is no terminal, one line at the end."""
     last, started, drawn = Position(0, 1, 0.0, 0.0), time.perf_counter(), 0.0
     live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-    shown = not quiet and sys.stderr.isatty()
+    shown, steps = not quiet and sys.stderr.isatty(), Steps(quiet=quiet)
 
     def watch(position: Position) -> None:
         nonlocal last, drawn, started
         if not last.total_s:
-            _tell("Loading", time.perf_counter() - started, "", quiet)
+            steps.tell(Step("Loading", time.perf_counter() - started))
             started = time.perf_counter()
         last = position
         if shown and time.perf_counter() - drawn >= REDRAW_S:
@@ -170,13 +161,7 @@ def _watched(quiet: bool) -> Iterator[Callable[[Position], None]]:
         yield watch
     finally:
         live.stop()
-    _tell("Replaying", time.perf_counter() - started, f"{last.total_s:.1f} s recorded", quiet)
-
-
-def _tell(name: str, seconds: float, note: str, quiet: bool) -> None:
-    """As :class:`edgefuse.progress.Steps` prints a step that is done."""
-    if not quiet:
-        click.echo(f"  {name:<24}{seconds:7.1f} s  {note}".rstrip(), err=True)
+    steps.tell(Step("Replaying", time.perf_counter() - started, [f"{last.total_s:.1f} s recorded"]))
 
 
 def _position_text(position: Position) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from edgefuse.errors import FeedError, UsageError
+from edgefuse.cli.place import check_place
+from edgefuse.errors import FeedError
 from edgefuse.runtime import load
 from edgefuse.spec import Array
 
@@ -28,7 +29,7 @@ from edgefuse.spec import Array
 def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -> None:
     """Run BUNDLE once on the arrays of an .npz file and show its outputs."""
     if output is not None:
-        _check_place(output)
+        check_place(output, ".npz")
     with warnings.catch_warnings(record=True) as told, load(bundle) as model:
         for warning in told:
             click.echo(f"warning: {warning.message}", err=True)
@@ -55,14 +56,6 @@ def _read_feed(path: Path) -> dict[str, Array]:
             where=str(path),
             hint="Write it with numpy.savez(path, name=array, …).",
         ) from error
-
-
-def _check_place(path: Path) -> None:
-    if path.suffix != ".npz":
-        raise UsageError("must end in .npz", where=f"-o {path}")
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"there is no such folder: {path.parent}"
-        raise UsageError(what, where=f"-o {path}", hint="Choose another -o.")
 
 
 def _write(path: Path, outputs: dict[str, Array]) -> None:

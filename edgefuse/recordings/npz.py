@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgefuse.errors import CalibrationError, RecordingError
 from edgefuse.recordings import Label, Message, Wanted
 from edgefuse.samples import DAMAGED, ArrayHeader, iterate_rows, read_headers
-from edgefuse.spec import Array, TensorSpec
+from edgefuse.spec import Array, TensorSpec, shape_text
 from edgefuse.stream.inbox import fit_samples
 
 STAMP, ARRIVAL, LABEL = ".stamp_ns", ".arrival_ns", "label"
@@ -142,7 +142,7 @@ def _is_bare(header: ArrayHeader, item: TensorSpec, axis: int | None, path: Path
     for bare in (False, True):
         if header.shape and _fits((1, *header.shape[1:]) if bare else header.shape[1:], item, axis):
             return bare
-    shape = "x".join(map(str, header.shape)) or "scalar"
+    shape = shape_text(header.shape)
     kind = "a row is one delivery" if axis is None else f"a row is one sample, or several along axis {axis}"
     raise RecordingError(f"has shape {shape}; expected (n)x{item.shape_text}: {kind}", where=where)
 
@@ -169,7 +169,7 @@ def _equal_times(path: Path, headers: Headers, names: list[str]) -> Times:
 def _read_times(path: Path, headers: Headers, name: str) -> Times:
     header, where = headers[name], f"{path}: {name}"
     if header.dtype != np.int64 or len(header.shape) != 1:
-        shape = "x".join(map(str, header.shape)) or "scalar"
+        shape = shape_text(header.shape)
         raise RecordingError(
             f"is {shape} {header.dtype}; expected n int64",
             where=where,

@@ -38,7 +38,6 @@ from edgefuse.replay.whole import TICKS, Whole
 from edgefuse.runtime import open_runner, stream_parts
 from edgefuse.spec import TensorSpec
 from edgefuse.stream import Session, StreamPolicy
-from edgefuse.stream.policy import sensor_inputs
 
 FORMAT = 1
 """Of the result; raised when a key changes its meaning."""
@@ -121,7 +120,7 @@ def _open_model(bundle: Bundle) -> Iterator[Model]:
 
 def _prepare(model: Model, bundle: Bundle, path: Path, options: Options) -> _Case:
     policies = model.policies(options.policy)
-    inputs = sensor_inputs(model.spec, dict(bundle.partition.state))
+    inputs = model.streams
     recording = open_recording(path, {name: _wanted(items, policies[name]) for name, items in inputs.items()})
     rule = settle_tick(options.tick, recording, {name: _declared_hz(items) for name, items in inputs.items()})
     judge, unjudged = _find_judge(bundle, recording, options.metrics_folder)

@@ -15,8 +15,9 @@ from edgefuse.recordings import Message, Recording
 from edgefuse.replay.events import Stepped
 from edgefuse.replay.series import Gaps, Series, Values
 from edgefuse.stream import Pushed, StepResult
+from edgefuse.stream.results import FALLBACK, FRESH, HELD, MISSING
 
-SOURCES = ("fresh", "held", "fallback", "missing")
+SOURCES = (FRESH, HELD, FALLBACK, MISSING)
 DROPPED = "dropped: "
 
 

@@ -88,7 +88,7 @@ class Features:
             self._engine.check()
             try:
                 if self._shaped:
-                    self._run_shaped(parts, took_ns)
+                    self._run_shaped(parts, values, took_ns)
                 else:
                     self._engine.parts.run(parts, values, took_ns)
             except BaseException as error:
@@ -96,16 +96,16 @@ class Features:
                 raise
         self._engine.note(None)
 
-    def _run_shaped(self, parts: Sequence[Part], took_ns: dict[str, int]) -> None:
+    def _run_shaped(self, parts: Sequence[Part], values: dict[str, Array], took_ns: dict[str, int]) -> None:
         """One after another, and with them branches that read another sensor's shape where that has changed, and
         whoever reads what these make."""
-        wanted, before, made = {part.name for part in parts}, dict(self.values), set[str]()
+        wanted, before, made = {part.name for part in parts}, dict(values), set[str]()
         for part in self._partition.parts:
             reshaped = any(
-                name not in before or not np.array_equal(before[name], self.values[name]) for name in part.shape_inputs
+                name not in before or not np.array_equal(before[name], values[name]) for name in part.shape_inputs
             )
             if part.name in wanted or reshaped or not made.isdisjoint(set(part.inputs) - set(part.shape_inputs)):
-                self._engine.parts.run((part,), self.values, took_ns)
+                self._engine.parts.run((part,), values, took_ns)
                 made.update(part.outputs)
 
     def outputs(self) -> dict[str, Array]:

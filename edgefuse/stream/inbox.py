@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from edgefuse.spec import Array, TensorSpec
+from edgefuse.spec import Array, TensorSpec, shape_text
 from edgefuse.stream.policy import StreamPolicy
 from edgefuse.stream.results import Pushed
 from edgefuse.stream.window import Window
@@ -53,8 +53,6 @@ class Inbox:
         self._last_ns: int | None = None
         self._taken_ns: int | None = None
         self._seen_early = -1
-        self.fresh = False
-        """Whether :meth:`take` may find something; read without the lock."""
         self._dtypes = {item.name: np.dtype(item.dtype) for item in inputs}  # ten times quicker to compare with
 
     # -- the pushing side
@@ -81,7 +79,6 @@ class Inbox:
                 self._last_ns = stamp
                 self.counts["accepted"] += 1
                 self._store.add(checked, stamp)
-                self.fresh = True
                 return ACCEPTED
         return self._drop("backwards", f"stamp {stamp} is not later than {stamp + late_by}, the last one")
 
@@ -118,7 +115,7 @@ class Inbox:
         else:
             fitted = np.array(array, order="C") if item.fits(array.shape) else None  # of a masked array the plain data
         if fitted is None:
-            return Pushed(False, "shape", f"{item.name} is {_shape(array.shape)}; expected {self._shapes(item)}")
+            return Pushed(False, "shape", f"{item.name} is {shape_text(array.shape)}; expected {self._shapes(item)}")
         if self._policy.check_finite and array.dtype.kind == "f" and not np.isfinite(fitted).all():
             return Pushed(False, "not finite", f"{item.name} has NaN or infinity")
         return fitted
@@ -132,7 +129,7 @@ class Inbox:
             return item.shape_text
         axis, shape = self._policy.axis, item.smallest()
         chunk = "x".join("N" if index == axis else str(size) for index, size in enumerate(shape))
-        one = "x".join(map(str, _sample_shape(shape, axis))) or "scalar"
+        one = shape_text(_sample_shape(shape, axis))
         return f"{one} (one sample) or {chunk} (N samples)"
 
     # -- the step's side
@@ -140,13 +137,14 @@ class Inbox:
     def take(self, now_ns: int) -> Delivery | None:
         """The newest data if they are new and not from the future, which wait (or, beyond ``reset_after_ms``, are
         dropped)."""
+        if self._store.peek() is None:  # mostly; whatever comes now is for the next step
+            return None
         with self._lock:
             stamp = self._store.peek()
             if stamp is None:
-                self.fresh = False
                 return None
             if stamp <= now_ns + self._early_ns:
-                self._taken_ns, self.fresh = stamp, False
+                self._taken_ns = stamp
                 return self._store.take()
             if stamp - now_ns > self._reset_ns:
                 self.counts["dropped: future"] += 1
@@ -243,10 +241,6 @@ def fit_samples(array: Array, item: TensorSpec, axis: int) -> Array | None:
         moved = array.transpose(axis, *range(axis), *range(axis + 1, array.ndim))  # a fifth of moveaxis' time
         return moved.copy() if moved.shape[1:] == rest and len(moved) else None
     return array.reshape(1, *rest).copy() if array.shape == _sample_shape(shape, axis) else None
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def _describe(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from edgefuse.errors import StreamError, nearest
@@ -67,7 +67,6 @@ class StepResult:
     stamp_ns: int | None = None
     seq: int = 0
     reason: str = ""
-    elapsed_ns: int = field(default=0, compare=False)
 
     @property
     def ok(self) -> bool:

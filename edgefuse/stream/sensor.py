@@ -46,9 +46,14 @@ class Sensor:
         """What became of deliveries, and how data were used."""
         return {**self.inbox.counts, **{k: v + self.inbox.counts.get(k, 0) for k, v in dict(self._events).items()}}
 
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest data, in use or not."""
+        return self.used_ns if self.new is None else self.new.stamp_ns
+
     def take(self, now_ns: int) -> None:
         """Take what has been delivered: it is new until a step uses it."""
-        delivery = self.inbox.take(now_ns) if self.inbox.fresh else None
+        delivery = self.inbox.take(now_ns)
         if delivery is not None:
             if self.new is not None:
                 self._events["superseded"] += 1
@@ -57,7 +62,7 @@ class Sensor:
     def look(self, now_ns: int) -> None:
         """Take what has been delivered, and settle what the step should use."""
         self.take(now_ns)
-        newest = self.new.stamp_ns if self.new is not None else self.used_ns
+        newest = self.newest_ns
         if newest is None:
             self.wanted = MISSING if self.policy.required else FALLBACK
         elif self._is_stale(newest, now_ns) and self.policy.on_stale != "hold":
@@ -73,7 +78,7 @@ class Sensor:
 
     def worth_preparing(self, now_ns: int) -> bool:
         """Whether a step at *now_ns* would use new data whose features are not there yet."""
-        return self.new is not None and not self.prepared and not self._is_stale(self.new.stamp_ns, now_ns)
+        return self.new is not None and self.prepared is None and not self._is_stale(self.new.stamp_ns, now_ns)
 
     def keep(self, features: dict[str, Array]) -> None:
         """What the branch has made of the new data, until a step uses them or newer ones come."""
@@ -81,9 +86,9 @@ class Sensor:
         self._prepared = (self.new, features)
 
     @property
-    def prepared(self) -> bool:
-        """Whether the branch has seen the new data already."""
-        return self._prepared is not None and self._prepared[0] is self.new
+    def prepared(self) -> dict[str, Array] | None:
+        """What the branch has made of the new data already."""
+        return self._prepared[1] if self._prepared is not None and self._prepared[0] is self.new else None
 
     def may_wait(self, now_ns: int) -> bool:
         """Whether the data in use would do for one more step. Once they are stale, new ones are not kept waiting."""
@@ -99,11 +104,10 @@ class Sensor:
             return self.hold(now_ns)
         assert self.new is not None  # see ``changes``
         values.update(self.new.arrays)
-        if self._prepared is not None and self._prepared[0] is self.new:
-            values.update(self._prepared[1])
+        values.update(self.prepared or {})
         self.used_ns, self.new, self._filled, self._prepared = self.new.stamp_ns, None, False, None
         self._events[FRESH] += 1
-        return self._state(FRESH, now_ns)
+        return self._state(FRESH, self.used_ns, now_ns)
 
     def hold(self, now_ns: int) -> StreamState:
         """What is in use stays in use."""
@@ -111,28 +115,27 @@ class Sensor:
             self._events[FALLBACK] += 1
             return FILLED
         self._events[HELD] += 1
-        return self._state(HELD, now_ns)
+        assert self.used_ns is not None
+        return self._state(HELD, self.used_ns, now_ns)
 
     def waiting_state(self, now_ns: int) -> StreamState:
         """For a step without an answer: what there would be."""
-        stamp = self.new.stamp_ns if self.new is not None else self.used_ns
+        stamp = self.newest_ns
         if stamp is None:
             return NOTHING if self.policy.required else FILLED
-        return StreamState(HELD, stamp, max(now_ns - stamp, 0), self._is_stale(stamp, now_ns))
+        return self._state(HELD, stamp, now_ns)
 
-    def _state(self, source: str, now_ns: int) -> StreamState:
-        assert self.used_ns is not None
-        return StreamState(source, self.used_ns, max(now_ns - self.used_ns, 0), self._is_stale(self.used_ns, now_ns))
+    def _state(self, source: str, stamp_ns: int, now_ns: int) -> StreamState:
+        return StreamState(source, stamp_ns, _age_ns(stamp_ns, now_ns), self._is_stale(stamp_ns, now_ns))
 
     def _is_stale(self, stamp_ns: int, now_ns: int) -> bool:
         return self._max_age_ns is not None and now_ns - stamp_ns > self._max_age_ns
 
     def used_age_ns(self, now_ns: int) -> int:
-        return 0 if self.used_ns is None else max(now_ns - self.used_ns, 0)
+        return _age_ns(self.used_ns, now_ns)
 
     def newest_age_ns(self, now_ns: int) -> int:
-        stamp = self.new.stamp_ns if self.new is not None else self.used_ns
-        return 0 if stamp is None else max(now_ns - stamp, 0)
+        return _age_ns(self.newest_ns, now_ns)
 
     def _fallback(self) -> dict[str, Array]:
         return {item.name: np.full(item.smallest(), self.policy.fallback, item.dtype) for item in self._inputs}
@@ -149,3 +152,8 @@ class Sensor:
     def forget(self) -> None:
         self.inbox.clear()
         self._reset()
+
+
+def _age_ns(stamp_ns: int | None, now_ns: int) -> int:
+    """0 where there are no data, or their stamp is a little ahead."""
+    return 0 if stamp_ns is None else max(now_ns - stamp_ns, 0)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
 
 from edgefuse.health import Meter, StreamHealth
@@ -130,7 +130,7 @@ class Stepper:
 
     def _answer(self, now_ns: int, deadline_ns: int | None, started: int) -> StepResult:
         changed = frozenset([name for name, sensor in self.sensors.items() if sensor.changes])
-        self._prepared = frozenset([name for name in changed if self.sensors[name].prepared])
+        self._prepared = frozenset([name for name in changed if self.sensors[name].prepared is not None])
         taken, parts = changed, self._parts_for(changed)
         if deadline_ns is not None and parts and not self._gave_up:
             taken = self._fitting(changed, now_ns, deadline_ns)
@@ -147,7 +147,7 @@ class Stepper:
         }
         ran = self._run(parts) if parts else ()
         late = self._late(parts, now_ns, deadline_ns, started)
-        skipped = self._note_skipped(changed - taken) if taken is not changed else ()
+        skipped = self._note_skipped(changed - taken)
         if parts:
             self._meter.add(perf_counter_ns() - started)
         return StepResult(
@@ -160,7 +160,6 @@ class Stepper:
             self._oldest(),
             self._seq,
             f"held for the deadline: {', '.join(skipped)}" if skipped else "",
-            perf_counter_ns() - started,
         )
 
     def _fitting(self, changed: frozenset[str], now_ns: int, deadline_ns: int) -> frozenset[str]:
@@ -209,12 +208,11 @@ class Stepper:
         took = perf_counter_ns() - started if self._measured else self._estimates.total_ns(parts)
         return now_ns + took > deadline_ns
 
-    def _note_skipped(self, streams: Iterable[str]) -> tuple[str, ...]:
+    def _note_skipped(self, streams: frozenset[str]) -> tuple[str, ...]:
         """Names of the branches that the deadline left out."""
-        waiting = set(streams)
-        if not waiting:
+        if not streams:
             return ()
-        names = tuple(part.name for part in self._partition.branches if not waiting.isdisjoint(part.streams))
+        names = tuple(part.name for part in self._partition.branches if not streams.isdisjoint(part.streams))
         for name in names:
             self._skipped[name] += 1
             self._estimates.forget(name)
