@@ -21,15 +21,19 @@ from edgefuse.spec import Array, DimRange, ModelSpec, TensorSpec
 SPLITS = ("calibrate", "golden")
 GROUP = "group"
 """An optional array: samples with the same value belong together (one recording) and are resampled together."""
+STAMP = "stamp_ns"
+"""An optional array: when each sample was taken. Faults that unfold in time (old or frozen data) need it."""
+MARKS = (GROUP, STAMP)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One feed, with its label and group where the set has them."""
+    """One feed, with its label, group and time where the set has them."""
 
     feed: dict[str, Array]
     label: Array | None = None
     group: int | None = None
+    stamp_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class _File:
     headers: dict[str, ArrayHeader]
     stacked: dict[str, bool]
     rows: int
-    grouped: bool
+    marks: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Split:
         label = row[self.label] if self.label else None
         if label is not None:
             _check_finite(label, f"{where}: {self.label}")
-        return Sample(feed, label, int(row[GROUP]) if file.grouped else None)
+        marks = {name: int(row[name]) for name in file.marks}
+        return Sample(feed, label, marks.get(GROUP), marks.get(STAMP))
 
 
 def _check_finite(array: Array, where: str) -> None:
@@ -167,13 +172,14 @@ def _whole(path: Path, spec: ModelSpec, label: str | None) -> Split:
             "holds no .npz file", where=str(path), hint="Write one with numpy.savez_compressed(path, name=array, …)."
         )
     files = tuple(_read_file(item, spec, label) for item in paths)
-    without = [file for file in files if not file.grouped]
-    if 0 < len(without) < len(files):
-        raise CalibrationError(
-            f"has no array {GROUP!r}, which other files of the set have",
-            where=str(without[0].path),
-            hint="Give it to all files or to none.",
-        )
+    for name in MARKS:
+        without = [file for file in files if name not in file.marks]
+        if 0 < len(without) < len(files):
+            raise CalibrationError(
+                f"has no array {name!r}, which other files of the set have",
+                where=str(without[0].path),
+                hint="Give it to all files or to none.",
+            )
     return Split(path.name, spec, label, files, frozenset(range(sum(file.rows for file in files))))
 
 
@@ -195,14 +201,14 @@ def _read_file(path: Path, spec: ModelSpec, label: str | None) -> _File:
         headers[tensor.name], stacked[tensor.name] = _layout(headers[tensor.name], tensor, f"{path}: {tensor.name}")
     if label is not None and label not in headers:
         raise CalibrationError(f"has no array {label!r} with the labels", where=str(path), hint=nearest(label, headers))
-    grouped = GROUP in headers and GROUP not in spec.names
-    kept = {name: headers[name] for name in [*spec.names, *([label] if label else []), *([GROUP] if grouped else [])]}
+    marks = [name for name in MARKS if name in headers and name not in (*spec.names, label)]
+    kept = {name: headers[name] for name in [*spec.names, *([label] if label else []), *marks]}
     _check_lengths(kept, path)
     if label is not None:
         _check_label(kept[label], f"{path}: {label}")
-    if grouped:
-        _check_group(kept[GROUP], f"{path}: {GROUP}")
-    return _File(path, kept, stacked, next(iter(kept.values())).shape[0], grouped)
+    for name in marks:
+        _check_mark(kept[name], f"{path}: {name}")
+    return _File(path, kept, stacked, next(iter(kept.values())).shape[0], frozenset(marks))
 
 
 def _check_label(header: ArrayHeader, where: str) -> None:
@@ -212,7 +218,7 @@ def _check_label(header: ArrayHeader, where: str) -> None:
         )
 
 
-def _check_group(header: ArrayHeader, where: str) -> None:
+def _check_mark(header: ArrayHeader, where: str) -> None:
     if header.dtype.kind not in "iu" or len(header.shape) != 1:
         shape = "x".join(map(str, header.shape))
         raise CalibrationError(f"is {shape} {header.dtype}; expected one integer per sample", where=where)

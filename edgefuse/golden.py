@@ -1,8 +1,8 @@
 """``golden.npz``: the held-out samples with the float model's outputs, so that accuracy can be checked
 without torch.
 
-Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and where the set has them ``label`` and
-``group``. Numpy only.
+Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and where the set has them ``label``,
+``group`` and ``stamp_ns``. Numpy only.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class GoldenSample:
     reference: dict[str, Array]
     label: Array | None
     group: int | None
+    stamp_ns: int | None = None
 
 
 def write_golden(path: Path, samples: Iterable[Sample], reference: Runner) -> None:
@@ -41,6 +42,8 @@ def write_golden(path: Path, samples: Iterable[Sample], reference: Runner) -> No
                 row["label"] = np.asarray(sample.label)
             if sample.group is not None:
                 row["group"] = np.asarray(sample.group, np.int64)
+            if sample.stamp_ns is not None:
+                row["stamp_ns"] = np.asarray(sample.stamp_ns, np.int64)
             writer.write(row)
 
 
@@ -83,6 +86,7 @@ def read_golden(path: Path) -> Iterator[GoldenSample]:
             _part(row, "reference."),
             row.get("label"),
             int(row["group"]) if "group" in row else None,
+            int(row["stamp_ns"]) if "stamp_ns" in row else None,
         )
 
 

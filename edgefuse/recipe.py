@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.errors import RecipeError, UsageError, nearest
+from edgefuse.recordings.mapping import Sources, read_sources
 from edgefuse.resources import shipped_names
 from edgefuse.spec import TensorSpec, make_tensor_spec
 from edgefuse.stream.policy import StreamPolicy, read_policies
 from edgefuse.tables import check_keys, read_toml, subtable, typed
 
-TABLES = ("name", "model", "inputs", "outputs", "state", "streams", "calibration", "accuracy", "latency")
+TABLES = ("name", "model", "inputs", "outputs", "state", "streams", "recording", "calibration", "accuracy", "latency")
 INPUT_KEYS = ("shape", "dtype", "modality", "stream", "rate_hz")
 
 
@@ -77,7 +78,8 @@ class LatencyLimit:
 @dataclass(frozen=True)
 class Recipe:
     """Everything a recipe file says. ``folder`` is what its relative paths start from; ``state`` maps an input that
-    carries state from step to step to the output that feeds it; ``streams`` are the policies of its sensors."""
+    carries state from step to step to the output that feeds it; ``streams`` are the policies of its sensors;
+    ``recording`` says which topic of a robot's recording feeds which input."""
 
     name: str
     folder: Path
@@ -89,6 +91,7 @@ class Recipe:
     latency: LatencyLimit = field(default_factory=LatencyLimit)
     state: Mapping[str, str] = field(default_factory=dict)
     streams: Mapping[str, StreamPolicy] = field(default_factory=dict)
+    recording: Sources = field(default_factory=dict)
     path: Path | None = None
 
 
@@ -160,6 +163,7 @@ def read_recipe(path: Path) -> Recipe:
         latency=_read_latency(subtable(table, "latency", where), f"{where}: latency"),
         state=_read_state(subtable(table, "state", where), f"{where}: state"),
         streams=read_policies(subtable(table, "streams", where), f"{where}: streams"),
+        recording=read_sources(subtable(table, "recording", where), f"{where}: recording"),
         path=path,
     )
 

@@ -161,7 +161,4 @@ def check_feed(feed: Feed, inputs: tuple[TensorSpec, ...]) -> None:
                 hint=f"Convert it with array.astype(np.{spec.dtype}).",
             )
         if not spec.fits(array.shape):
-            raise FeedError(
-                f"input {spec.name!r} has shape {shape_text(array.shape)}; "
-                f"expected {spec.shape_text}"
-            )
+            raise FeedError(f"input {spec.name!r} has shape {shape_text(array.shape)}; expected {spec.shape_text}")
