@@ -28,7 +28,7 @@ from edgefuse.manifest import MANIFEST, check_manifest
 from edgefuse.parts import Partition
 from edgefuse.spec import ModelSpec
 
-FORMAT = 2
+FORMAT = 3
 SUFFIX = ".edgefuse"
 NO_CHECKSUM = "0" * 64
 

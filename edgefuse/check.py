@@ -137,8 +137,11 @@ def judge_parity(comparison: Comparison, minimum_db: float = EXPORT_MIN_SQNR_DB)
     return Verdict.PASS if comparison.sqnr_db >= minimum_db and not comparison.nonfinite else Verdict.FAIL
 
 
-def latency_json(found: Mapping[str, Latency], limit_ms: float | None) -> dict[str, Any]:
-    """The report's ``latency`` from the arms "compiled", "again" (A/A) and, where there is one, "float"."""
+def latency_json(
+    found: Mapping[str, Latency], limit_ms: float | None, no_float: str = "the bundle holds no float graph"
+) -> dict[str, Any]:
+    """The report's ``latency`` from the arms "compiled", "again" (A/A) and, where there is one, "float"; *no_float* is
+    why there is none."""
     compiled = found["compiled"]
     canary = canary_ratio(compiled, found["again"])
     result: dict[str, Any] = {
@@ -151,7 +154,7 @@ def latency_json(found: Mapping[str, Latency], limit_ms: float | None) -> dict[s
         "verdict": judge_p90(compiled, limit_ms, canary).value if limit_ms is not None else None,
     }
     if "float" not in found:
-        return {**result, "float_reason": "the bundle holds no float graph", "speedup_reason": "no float latency"}
+        return {**result, "float_reason": no_float, "speedup_reason": "no float latency"}
     return {
         **result,
         "float": found["float"].to_json(),

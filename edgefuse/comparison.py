@@ -81,7 +81,7 @@ def compare_stages(
     for sample in samples:
         outputs: dict[str, Mapping[str, Array]] = {REFERENCE: sample.reference}
         outputs |= {name: runner(sample.feed) for name, runner in stages.items()}
-        scores = {name: _score(judge, sample, arrays) for name, arrays in outputs.items()}
+        scores = {name: score_sample(judge, sample, arrays) for name, arrays in outputs.items()}
         for (earlier, later), comparison in found.items():
             _add(comparison, outputs[earlier], outputs[later])
             comparison.scores[earlier].append(scores[earlier])
@@ -96,7 +96,7 @@ def _add(comparison: Comparison, earlier: Mapping[str, Array], later: Mapping[st
         comparison.fidelities.setdefault(output, Fidelity(output)).add(array, later[output])
 
 
-def _score(judge: Judge, sample: GoldenSample, outputs: Mapping[str, Array]) -> float:
+def score_sample(judge: Judge, sample: GoldenSample, outputs: Mapping[str, Array]) -> float:
     if judge.metric is None:
         return 0.0
     array = outputs[judge.output]
@@ -118,7 +118,7 @@ def check_labels(samples: Iterable[GoldenSample], judge: Judge) -> None:
     fit nothing, are the user's to mend."""
     if judge.metric is None:
         return
-    scores = np.array([_score(judge, sample, sample.reference) for sample in samples])
+    scores = np.array([score_sample(judge, sample, sample.reference) for sample in samples])
     if not np.isfinite(scores).all():
         raise CalibrationError(
             f"the metric {judge.metric.name!r} of the float model is not finite for held-out sample "

@@ -11,6 +11,7 @@ from edgefuse.errors import RecipeError
 from edgefuse.json_shape import check_form
 from edgefuse.parts import Partition, check_partition
 from edgefuse.precision import GRAPHS, PRECISIONS, base_of
+from edgefuse.recordings.mapping import check_sources, read_sources
 from edgefuse.spec import ModelSpec
 from edgefuse.stream.policy import check_policies, read_policies, sensor_inputs
 from edgefuse.verdict import Verdict
@@ -21,6 +22,7 @@ GOLDEN = "golden.npz"
 REPORT = "report.json"
 REPORT_HTML = "report.html"
 GRAPHS_FOLDER = "graphs"
+RECORDING_FOLDER = "recording"
 SEARCH = "search.npz"
 EMULATED = "emulated.npz"
 
@@ -37,6 +39,8 @@ ARTIFACT = {
     "lanes": [[str]],
 }
 
+FALLBACK = {"absent": [str], "fills": dict}
+
 FORM = {
     "name": str,
     "verdict": str,
@@ -46,6 +50,8 @@ FORM = {
     "graphs": dict,
     "partition": dict,
     "streams": dict,
+    "recording": dict,
+    "fallbacks": [FALLBACK],
     "artifact": (ARTIFACT, None),
     "limits": {
         "accuracy": {
@@ -90,9 +96,11 @@ def _check_parts(manifest: dict[str, Any]) -> Partition:
 
 def _check_streams(manifest: dict[str, Any], partition: Partition) -> None:
     state = dict(partition.state)
+    spec = ModelSpec.from_json(manifest["model"])
     try:
+        check_sources(read_sources(manifest["recording"], "recording"), spec.names, "recording")
         policies = read_policies(manifest["streams"], "streams")
-        check_policies(policies, sensor_inputs(ModelSpec.from_json(manifest["model"]), state), "streams")
+        check_policies(policies, sensor_inputs(spec, state), "streams")
     except RecipeError as error:
         raise ValueError(str(error)) from None
 

@@ -21,6 +21,7 @@ from edgefuse.errors import FeedError, ToolchainError
 from edgefuse.health import Health, Meter
 from edgefuse.parts import Part, Partition
 from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec, check_feed
+from edgefuse.stream.absent import Absence, check_absences, measured_absences
 from edgefuse.stream.features import Engine
 from edgefuse.stream.policy import StreamPolicy, override, read_policies, sensor_inputs
 from edgefuse.stream.session import Session
@@ -130,7 +131,8 @@ class Model:
             if self._parts is None:
                 self._parts = self._find_parts()
             engine = Engine(self.spec, self._parts, self._lock, self._part_times(), self._check_usable, self._note)
-            session = Session(engine, self.policies(policy), timing)
+            policies = self.policies(policy)
+            session = Session(engine, policies, timing, self._absences(policies))
             self._sessions = [*(known for known in self._sessions if known() is not None), weakref.ref(session)]
             return session
 
@@ -140,9 +142,16 @@ class Model:
         return sensor_inputs(self.spec, dict(self._state))
 
     def policies(self, changes: Policies | None = None) -> dict[str, StreamPolicy]:
-        """Stream name to its policy: the bundle's, with *changes*."""
+        """Stream name to its policy: the bundle's, with *changes*. Raises ``UsageError`` also for a fallback whose
+        effect was not measured when the bundle was compiled."""
         stored = read_policies(self._bundle.manifest["streams"], "the bundle's streams")
-        return override(stored, changes, self.streams)
+        found = override(stored, changes, self.streams)
+        check_absences(self._absences(found), found)
+        return found
+
+    def _absences(self, policies: Mapping[str, StreamPolicy]) -> frozenset[Absence]:
+        """The streams that may be absent together."""
+        return measured_absences(self._bundle.manifest["fallbacks"], policies)
 
     @property
     def _state(self) -> tuple[tuple[str, str], ...]:

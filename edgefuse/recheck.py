@@ -7,20 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse import child
+from edgefuse.backends import load_backend
 from edgefuse.bundle import Bundle
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
 from edgefuse.errors import RecipeError
+from edgefuse.gates import COMPILED
 from edgefuse.golden import check_golden, read_golden
 from edgefuse.latency import measure
 from edgefuse.machine import environment
 from edgefuse.manifest import GOLDEN
 from edgefuse.metrics import METRICS, SQNR, load_metric
+from edgefuse.precision import FLOAT
 from edgefuse.progress import Steps
 from edgefuse.recipe import Accuracy, Limit
 from edgefuse.report import FORMAT, overall_verdict
-from edgefuse.runtime import open_runner
+from edgefuse.runtime import open_float, open_runner
 
 FEEDS = 16
+NO_FLOAT = "the bundle holds no float graph"
+NO_ENGINE = "an engine of the float graph takes minutes to build; edgefuse compile BUNDLE measures it"
 
 
 def check_bundle(
@@ -41,13 +46,16 @@ def check_bundle(
     check_golden(golden, bundle.spec, judge.labelled)
     with steps.step("First inference"):
         child.call("edgefuse.probe:run_bundle_once", {"path": str(bundle.path)}, what="Running the bundle once")
-    runner, again = open_runner(bundle), open_runner(bundle)
-    pair = (REFERENCE, "compiled")
+    arms = {COMPILED: open_runner(bundle), "again": open_runner(bundle)}
+    pair = (REFERENCE, COMPILED)
     with steps.step("Checking accuracy"):
-        comparison = compare_stages(read_golden(golden), {"compiled": runner}, judge, [pair])[pair]
+        comparison = compare_stages(read_golden(golden), {COMPILED: arms[COMPILED]}, judge, [pair])[pair]
     with steps.step("Measuring latency"):
         feeds = [sample.feed for sample in itertools.islice(read_golden(golden), FEEDS)]
-        latency = latency_json(measure({"compiled": runner, "again": again}, feeds), limit_ms)
+        quick = load_backend(bundle.manifest["artifact"]["backend"]).QUICK
+        if quick and FLOAT in bundle.graphs:
+            arms = {FLOAT: open_float(bundle), **arms}
+        latency = latency_json(measure(arms, feeds), limit_ms, NO_FLOAT if quick else NO_ENGINE)
     accuracy = {**judge_accuracy(comparison, pair, judge), "emulated": False}
     return {
         "format": FORMAT,

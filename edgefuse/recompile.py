@@ -20,14 +20,15 @@ from edgefuse.backends import Runner
 from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, kernel_counts, other_backends, reach, store_artifact
-from edgefuse.check import REFERENCE, judge_accuracy
+from edgefuse.check import REFERENCE, Judge, judge_accuracy
 from edgefuse.device import Device, is_this_machine, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
+from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, arrows_between, describe_gates, recorded_stages, run_gates
 from edgefuse.golden import check_golden, check_outputs
 from edgefuse.json_shape import check_form
 from edgefuse.machine import environment
-from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML, SEARCH
+from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, RECORDING_FOLDER, REPORT, REPORT_HTML, SEARCH
 from edgefuse.plan import Candidate, as_asked, wanted_precisions
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
@@ -35,6 +36,7 @@ from edgefuse.recheck import stored_judge
 from edgefuse.recipe import Limit
 from edgefuse.report import overall_verdict, plan_json, size_of
 from edgefuse.search import Search
+from edgefuse.stream.policy import read_policies
 
 Render = Callable[[Path, dict[str, Any]], None]
 
@@ -116,7 +118,8 @@ def _precisions(bundle: Bundle, asked: str, supported: list[str], device: Device
 
 def _copy_kept(bundle: Bundle, folder: Path) -> None:
     """All but artifact and report, which are made here."""
-    for name in (*bundle.manifest["graphs"].values(), GOLDEN, SEARCH, EMULATED):
+    recording = [name for name in bundle.manifest["files"] if name.startswith(f"{RECORDING_FOLDER}/")]
+    for name in (*bundle.manifest["graphs"].values(), GOLDEN, SEARCH, EMULATED, *recording):
         if name in bundle.manifest["files"]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.path / name, folder / name)
@@ -157,6 +160,7 @@ def _compile_into(
     with steps.step("Checking accuracy"), _stages(builder, folder / EMULATED, chosen) as stages:
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, golden, judge)
+    fallbacks = _without_sensors(bundle, builder, golden, candidates.get(FLOAT), chosen, judge, steps)
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
     kernels = kernel_counts(chosen.artifact)
@@ -178,6 +182,7 @@ def _compile_into(
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in whole.fidelities.values()],
         "latency": latency,
+        "fallbacks": fallbacks,
         "finish": None,
         "size_bytes": size_of(folder),
         "stages": steps.to_json(),
@@ -190,6 +195,7 @@ def _compile_into(
         "plan": report["plan"],
         "graphs": files,
         "artifact": artifact,
+        "fallbacks": fallbacks,
         "limits": {"accuracy": asdict(judge.accuracy), "p90_ms": limit_ms},
         "verdict": report["verdict"],
     }
@@ -199,6 +205,23 @@ def _compile_into(
             asked.render(folder / REPORT_HTML, report)
         write_manifest(folder, manifest)
     return report
+
+
+def _without_sensors(
+    bundle: Bundle,
+    builder: Builder,
+    golden: Path,
+    reference: Candidate | None,
+    chosen: Candidate,
+    judge: Judge,
+    steps: Steps,
+) -> list[dict[str, Any]]:
+    """What the answers are worth without some sensors; as it was measured before where there is no float model."""
+    if reference is None:
+        return list(bundle.manifest["fallbacks"])
+    sensors = bundle.spec, dict(bundle.partition.state), read_policies(bundle.manifest["streams"], "streams")
+    with steps.step("Leaving sensors out"), builder.opened({FLOAT: reference, COMPILED: chosen}) as opened:
+        return list(measure_fallbacks(golden, opened[FLOAT], opened[COMPILED], judge, *sensors))
 
 
 REPORT_FORM = {

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from edgefuse.assembled import Assembled, part_spec
 from edgefuse.backends import Runner, Settings, load_backend
 from edgefuse.blob_cache import BlobCache, blob_folder
 from edgefuse.bundle import Bundle, open_bundle
-from edgefuse.errors import DeviceMismatchError
+from edgefuse.errors import BundleError, DeviceMismatchError
 from edgefuse.model import Model, run_once
+from edgefuse.precision import FLOAT
 from edgefuse.spec import ModelSpec
 
 IDENTITY = {"arch": "architecture", "version": "{} version", "gpu": "GPU", "driver": "driver"}
@@ -68,6 +71,27 @@ def open_runner(bundle: Bundle, blobs: Path | None = None, *, parts: bool = Fals
     if made["calls"] == "parts" or (parts and made["parts"]):
         return open_parts(bundle, blobs)
     return _open(bundle, bundle.artifact, bundle.spec, bundle.settings, blobs)
+
+
+def open_float(bundle: Bundle) -> Runner:
+    """The float graph that the bundle carries, in float32 on the bundle's own backend: what the compiled model is
+    compared with on inputs that the golden samples do not have. Compiles it, in seconds (an engine: in minutes).
+
+    Raises ``BundleError`` where the bundle has none, and as :func:`open_runner`.
+    """
+    if FLOAT not in bundle.graphs:
+        raise BundleError(
+            "holds no float graph to compare with",
+            where=str(bundle.shown),
+            hint="Compile the model file again, without --no-float-graph.",
+        )
+    path, made = bundle.graphs[FLOAT], bundle.manifest["artifact"]
+    bundle.check_files(path)
+    backend = load_backend(str(made["backend"]))
+    settings = replace(bundle.settings, inference_precision="f32")
+    with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
+        backend.compile(path, Path(folder), bundle.spec, settings)
+        return backend.open(Path(folder), bundle.spec, settings)
 
 
 def open_parts(bundle: Bundle, blobs: Path | None = None) -> Assembled:

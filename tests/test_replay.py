@@ -256,6 +256,8 @@ def robot(monkeypatch):
                 "max_drop": {"value": 0.01, "relative": True}}  # fmt: skip
     manifest = {"name": "robot", "verdict": "pass", "model": spec.to_json(),
                 "plan": {"precision": "float"}, "partition": partition.to_json(), "artifact": artifact,
+                "recording": {},
+                "fallbacks": [],
                 "streams": {"imu": {"kind": "window", "sample_hz": 100.0}, "goal": {"kind": "latched"}},
                 "limits": {"accuracy": accuracy, "p90_ms": None}}  # fmt: skip
     found = Bundle(robots.folder("onnxruntime", "float")[0], manifest, robots.folder("onnxruntime", "float")[0])

@@ -51,6 +51,9 @@ class Backend(Protocol):
     ONE_ARTIFACT: bool
     """Whether one artifact of a graph serves all :class:`Settings`."""
 
+    QUICK: bool
+    """Whether compiling a graph takes seconds; an engine takes minutes."""
+
     def version(self) -> str:
         """The vendor library's release, such as "2026.4.1". Raises ``MissingToolError``."""
 

@@ -40,7 +40,7 @@ LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 
-ONE_ARTIFACT = True
+ONE_ARTIFACT = QUICK = True
 """It holds the graph; how it is executed is settled when it is opened."""
 
 

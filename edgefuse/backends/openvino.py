@@ -28,7 +28,7 @@ except ImportError as error:
         "OpenVINO is not installed", hint="Install it with: pip install 'edgefuse[openvino]'"
     ) from error
 
-ONE_ARTIFACT = True
+ONE_ARTIFACT = QUICK = True
 """It holds the graph; how it is executed is settled when it is opened."""
 
 

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     help="Describe an input without a recipe, such as image:1x3x224x224:float32:image.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be tried and about how long it takes; write nothing.")
+@click.option("--no-float-graph", is_flag=True, help="Leave the float graph out of the bundle, which is smaller then.")
 @click.option("--resume", is_flag=True, help="Go on with a search that was interrupted.")
 @click.option("--time-budget", help='End the search after so long with the best so far, such as "5min".')
 @click.option("--trust", is_flag=True, help="Load a pickled module, which runs its author's code.")
@@ -89,6 +90,7 @@ def command(
     max_latency: str | None,
     inputs: tuple[str, ...],
     dry_run: bool,
+    no_float_graph: bool,
     resume: bool,
     time_budget: str | None,
     trust: bool,
@@ -108,7 +110,13 @@ def command(
     steps = Steps(quiet=quiet)
     if looks_like_bundle(Path(model)):
         _refuse_on_bundle(
-            calibration=calibration, input=inputs, trust=trust, dry_run=dry_run, resume=resume, backend=backend
+            calibration=calibration,
+            input=inputs,
+            trust=trust,
+            dry_run=dry_run,
+            resume=resume,
+            backend=backend,
+            no_float_graph=no_float_graph,
         )
         rerun = _rerun(Path(model), target, recipe_name, output, precision, max_drop, max_latency)
         rerun = replace(rerun, budget_s=_budget(time_budget))
@@ -129,6 +137,7 @@ def command(
         require_device,
         _budget(time_budget),
         resume,
+        not no_float_graph,
     )
     if not quiet:
         _introduce(recipe.name, device)

@@ -24,13 +24,14 @@ from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.compile.parts import Parts, find_parts
 from edgefuse.compile.planner import Planner
 from edgefuse.compile.portable import finish_portable
-from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
+from edgefuse.compile.prepared import Prepared, Request, findings, store_graphs, write_bundle
 from edgefuse.export import load_source
+from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
 from edgefuse.golden import read_golden, write_golden
 from edgefuse.journal import kept_search, search_key
 from edgefuse.machine import usable_cores
-from edgefuse.manifest import GOLDEN, MODEL
+from edgefuse.manifest import GOLDEN
 from edgefuse.metrics import SQNR, load_metric
 from edgefuse.plan import Candidate, Choice, as_asked, wanted_precisions
 from edgefuse.precision import FLOAT, GRAPHS, PRECISIONS
@@ -179,20 +180,27 @@ def _finish_here(
 ) -> dict[str, Any]:
     """Run the gates, measure, write: the device is this machine."""
     judge, chosen, builder = prepared.judge, made.chosen, made.builder
-    with steps.step("Checking accuracy") as step, _stages(made) as stages:
-        arrows = arrows_between(list(stages))
-        comparisons = run_gates(stages, arrows, prepared.golden, judge)
-        step.note(f"{len(prepared.samples.golden)} held-out samples")
+    called = PARTS if made.split is not None and made.split.kept and made.split.calls == "parts" else COMPILED
+    with _stages(made) as stages:
+        with steps.step("Checking accuracy") as step:
+            arrows = arrows_between(list(stages))
+            comparisons = run_gates(stages, arrows, prepared.golden, judge)
+            step.note(f"{len(prepared.samples.golden)} held-out samples")
+        with steps.step("Leaving sensors out") as step:
+            sensors = prepared.source.spec, request.recipe.state, request.recipe.streams
+            fallbacks = measure_fallbacks(prepared.golden, stages[ONNX], stages[called], judge, *sensors)
+            step.note(f"{len(fallbacks)} combinations")
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, made.baseline, request.recipe.latency.p90_ms, made.open_parts)
 
     kernels = kernel_counts(chosen.artifact)
-    shutil.copyfile(chosen.onnx_path, folder / MODEL)
+    names = dict.fromkeys([chosen.graph, FLOAT] if request.float_graph else [chosen.graph])
+    files = store_graphs(folder, {name: made.graphs[name] for name in names}, chosen.graph)
     artifact = store_artifact(folder, chosen, here, latency["compiled"]["p90_ms"])
     if made.split is not None and made.split.kept:
         artifact = store_parts(folder, artifact, made.split)
     shutil.rmtree(prepared.graphs.work)
-    whole = (REFERENCE, PARTS if artifact["calls"] == "parts" else COMPILED)
+    whole = (REFERENCE, called)
     found = findings(
         request,
         prepared,
@@ -206,11 +214,12 @@ def _finish_here(
         accuracy={**judge_accuracy(comparisons[whole], whole, judge), "emulated": False},
         fidelity=[item.to_json() for item in comparisons[whole].fidelities.values()],
         latency=latency,
-        graphs=[{**made.graphs[chosen.graph].facts, "file": MODEL}],
+        graphs=[{**made.graphs[name].facts, "file": file} for name, file in files.items()],
         finish=None,
         planned=made.planned,
+        fallbacks=fallbacks,
     )
-    return write_bundle(folder, request, found, {chosen.graph: MODEL}, artifact, made.partition, steps)
+    return write_bundle(folder, request, found, files, artifact, made.partition, steps)
 
 
 @contextlib.contextmanager

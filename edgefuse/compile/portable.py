@@ -20,12 +20,12 @@ from edgefuse.compile.graphs import Graph
 from edgefuse.compile.parts import Parts
 from edgefuse.compile.planner import mixed_treatments, part_losses, part_rows
 from edgefuse.compile.planner.sensitivity import Loss
-from edgefuse.compile.prepared import Prepared, Request, findings, write_bundle
+from edgefuse.compile.prepared import Prepared, Request, findings, store_graphs, write_bundle
 from edgefuse.compile.roofline import estimate
 from edgefuse.gates import arrows_between, describe_gates, pending_compile, recorded_stages, run_gates
 from edgefuse.golden import write_golden, write_outputs
 from edgefuse.machine import usable_cores
-from edgefuse.manifest import EMULATED, GRAPHS_FOLDER, MODEL, SEARCH
+from edgefuse.manifest import EMULATED, MODEL, SEARCH
 from edgefuse.metrics import METRICS, SQNR
 from edgefuse.plan import Choice
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
@@ -77,7 +77,7 @@ def finish_portable(
         comparisons = run_gates(stages, arrows, golden, judge)
         step.note(f"emulated, {len(prepared.samples.golden)} held-out samples")
     whole = (REFERENCE, arrows[-1][1])
-    files = _store(folder, graphs, graph)
+    files = store_graphs(folder, graphs, graph)
     shutil.rmtree(prepared.graphs.work)
     finish = _finish(request, graph, prepared, why)
     guess = estimate({name: folder / file for name, file in files.items()}, request.device)
@@ -167,15 +167,6 @@ def _choose(asked: str, rows: list[dict[str, Any]], failed: Mapping[str, str]) -
     best = next((name for name in ordered if by_name[name]["passes"]), FLOAT)
     reason = f"{best} first: emulated, it keeps the limit on the calibration samples; the device measures all"
     return Choice(best, base_of(best), best, reason, (*rows, *others))
-
-
-def _store(folder: Path, graphs: Mapping[str, Graph], chosen: str) -> dict[str, str]:
-    """Every graph into the bundle: the chosen one as ``model.onnx``."""
-    (folder / GRAPHS_FOLDER).mkdir()
-    files = {name: MODEL if name == chosen else f"{GRAPHS_FOLDER}/{name}.onnx" for name in graphs}
-    for name, file in files.items():
-        shutil.copyfile(graphs[name].path, folder / file)
-    return files
 
 
 def _finish(request: Request, graph: str, prepared: Prepared, why: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 from edgefuse.bundle_writer import write_json, write_manifest
 from edgefuse.calibration import CalibrationSet
 from edgefuse.check import Judge
-from edgefuse.compile.graphs import Graphs
+from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.device import Device
 from edgefuse.export import Source
 from edgefuse.machine import environment
-from edgefuse.manifest import REPORT, REPORT_HTML
+from edgefuse.manifest import GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe
 from edgefuse.report import Findings, make_report
@@ -26,7 +27,8 @@ from edgefuse.report.html import write_html
 class Request:
     """What the user asked for, flags already merged into the recipe. ``model`` is the file to load;
     ``require_device`` refuses to work where the device is not here. ``budget_s`` ends the search; ``resume`` goes on
-    with one that was interrupted."""
+    with one that was interrupted. Without ``float_graph`` the bundle is smaller, and nothing can be compared with
+    the float model but the golden samples."""
 
     model: Path
     recipe: Recipe
@@ -37,6 +39,7 @@ class Request:
     require_device: bool = False
     budget_s: float = math.inf
     resume: bool = False
+    float_graph: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,15 @@ def findings(request: Request, prepared: Prepared, steps: Steps, **found: Any) -
     )
 
 
+def store_graphs(folder: Path, graphs: Mapping[str, Graph], chosen: str) -> dict[str, str]:
+    """Every graph into the bundle, the chosen one as ``model.onnx``; returns which file holds which."""
+    files = {name: MODEL if name == chosen else f"{GRAPHS_FOLDER}/{name}.onnx" for name in graphs}
+    for name, file in files.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(graphs[name].path, folder / file)
+    return files
+
+
 def write_bundle(
     folder: Path,
     request: Request,
@@ -87,6 +99,8 @@ def write_bundle(
         "graphs": dict(files),
         "partition": partition,
         "streams": {name: policy.to_json() for name, policy in recipe.streams.items()},
+        "recording": {name: source.to_json() for name, source in recipe.recording.items()},
+        "fallbacks": list(found.fallbacks),
         "artifact": artifact,
         "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
         "verdict": report["verdict"],

@@ -59,6 +59,7 @@ class Findings:
     split: dict[str, Any]
     stages: list[dict[str, Any]]
     environment: dict[str, Any]
+    fallbacks: tuple[dict[str, Any], ...] = ()
     estimate: dict[str, Any] | None = None
     planned: Planned = Planned()
 
@@ -83,6 +84,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "finish": found.finish,
         "estimate": found.estimate,
         "size_bytes": size_of(folder),
+        "fallbacks": list(found.fallbacks),
         "calibration": found.split,
         "stages": found.stages,
         "environment": found.environment,

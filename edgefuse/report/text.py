@@ -14,6 +14,7 @@ from rich.table import Table
 from edgefuse.manifest import REPORT, REPORT_HTML
 from edgefuse.report.branches import branches_text, split_text
 from edgefuse.report.graphs import lint_findings, parser_answers
+from edgefuse.report.sensors import absences_text
 from edgefuse.report.units import decibels_text, drop_text, listed, significant, threads_text
 from edgefuse.report.why import waiting
 
@@ -61,6 +62,8 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows = _plan_rows(report["plan"], report) if "plan" in report else []
     rows += _left_out(report)
     rows += [("accuracy", _accuracy_text(entry)) for entry in report["accuracy"]]
+    absences = absences_text(report.get("fallbacks", ()))
+    rows += [("sensors", absences)] if absences else []
     rows.append(("latency", _latency_text(report["latency"])))
     rows += [("note", note) for note in report["latency"].get("notes", ())]
     rows += _not_judged(report)

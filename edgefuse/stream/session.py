@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from time import perf_counter_ns
 from types import TracebackType
 
@@ -20,6 +20,7 @@ from edgefuse.assembled import Assembled
 from edgefuse.errors import FeedError, ToolchainError, UsageError, nearest
 from edgefuse.health import StreamHealth
 from edgefuse.spec import Array, TensorSpec
+from edgefuse.stream.absent import Absence
 from edgefuse.stream.features import Engine
 from edgefuse.stream.policy import StreamPolicy, sensor_inputs
 from edgefuse.stream.results import Pushed, StepResult
@@ -34,10 +35,17 @@ class Session:
     ``streams``: what each sensor delivers, by the stream's name; ``policies``: how it is treated.
 
     With ``timing`` "measured" the parts' own durations decide about deadlines and ``late``; with "estimated" the
-    bundle's figures do, so that a replay gives the same answers on every machine.
+    bundle's figures do, so that a replay gives the same answers on every machine. *absences*: which streams fallbacks
+    may stand in for at the same time; a step in which others are absent has no answer. None: any.
     """
 
-    def __init__(self, engine: Engine, policies: Mapping[str, StreamPolicy], timing: str = "measured") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policies: Mapping[str, StreamPolicy],
+        timing: str = "measured",
+        absences: Collection[Absence] | None = None,
+    ) -> None:
         if timing not in ("measured", "estimated"):
             raise UsageError(f"timing is {timing!r}", hint=nearest(timing, ["measured", "estimated"]))
         self._engine = engine
@@ -45,7 +53,7 @@ class Session:
             engine.spec, dict(engine.parts.partition.state)
         )
         self.policies = dict(policies)
-        self._stepper = Stepper(engine, self.streams, policies, measured=timing == "measured")
+        self._stepper = Stepper(engine, self.streams, policies, timing == "measured", absences)
         self._push = {name: sensor.inbox.push for name, sensor in self._stepper.sensors.items()}
         self._lock, self._closed = threading.Lock(), False
 

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from time import perf_counter_ns
 
 from edgefuse.health import Meter, StreamHealth
 from edgefuse.parts import Part
 from edgefuse.spec import TensorSpec
+from edgefuse.stream.absent import Absence, unmeasured_reason
 from edgefuse.stream.features import Engine, Features
 from edgefuse.stream.policy import StreamPolicy
-from edgefuse.stream.results import LATE, MISSING, OK, STALE, WAITING, StepResult
+from edgefuse.stream.results import FALLBACK, LATE, MISSING, OK, STALE, WAITING, StepResult
 from edgefuse.stream.schedule import Estimates, Waiting, choose
 from edgefuse.stream.sensor import Sensor
 
@@ -23,7 +24,8 @@ RESET_NS = 1_000_000_000
 
 class Stepper:
     """``sensors`` by the stream's name; ``features`` is what the parts have made. With *measured* times the parts' own
-    durations decide about deadlines, otherwise the bundle's."""
+    durations decide about deadlines, otherwise the bundle's. *absences*: the streams that fallbacks may stand in
+    for at the same time; None: any."""
 
     def __init__(
         self,
@@ -31,8 +33,9 @@ class Stepper:
         streams: Mapping[str, tuple[TensorSpec, ...]],
         policies: Mapping[str, StreamPolicy],
         measured: bool,
+        absences: Collection[Absence] | None = None,
     ) -> None:
-        self._partition, self._measured = engine.parts.partition, measured
+        self._partition, self._measured, self._absences = engine.parts.partition, measured, absences
         self.sensors = {name: Sensor(name, items, policies[name]) for name, items in streams.items()}
         self.features = Features(engine)
         p90_ms = {part.name: engine.p90_ms.get(part.name) for part in self._partition.parts}
@@ -52,7 +55,11 @@ class Stepper:
         for sensor in self.sensors.values():
             sensor.look(now)
             answerable = answerable and sensor.wanted not in (MISSING, STALE)
-        result = self._answer(now, deadline_ns, started) if answerable else self._unanswered(now)
+        unmeasured = self._unmeasured() if answerable else ()
+        if answerable and not unmeasured:
+            result = self._answer(now, deadline_ns, started)
+        else:
+            result = self._unanswered(now, unmeasured)
         self._steps[result.status] += 1
         if result.late and result.status == OK:
             self._steps["computed late"] += 1
@@ -114,11 +121,22 @@ class Stepper:
         self._now_ns = now_ns
         return now_ns
 
-    def _unanswered(self, now_ns: int) -> StepResult:
-        """The result where a stream that is needed has nothing, or nothing recent enough."""
+    def _unmeasured(self) -> Sequence[str]:
+        """The streams that are absent, where nobody knows what that does to the answer."""
+        if self._absences is None:
+            return ()
+        absent = [name for name, sensor in self.sensors.items() if sensor.wanted == FALLBACK]
+        return absent if absent and frozenset(absent) not in self._absences else ()
+
+    def _unanswered(self, now_ns: int, unmeasured: Sequence[str]) -> StepResult:
+        """The result where a stream that is needed has nothing, or nothing recent enough; or where the streams in
+        *unmeasured* have not."""
         missing = [name for name, sensor in self.sensors.items() if sensor.wanted == MISSING]
         stale = [name for name, sensor in self.sensors.items() if sensor.wanted == STALE]
-        if missing:
+        if unmeasured:
+            never = any(self.sensors[name].newest_ns is None for name in unmeasured)
+            status, reason = WAITING if never else STALE, unmeasured_reason(unmeasured)
+        elif missing:
             ahead = " (its stamps are ahead of the step's time)"
             names = [f"{name}{ahead if self.sensors[name].inbox.ahead else ''}" for name in missing]
             status, reason = WAITING, f"no data yet from {', '.join(names)}"

@@ -109,7 +109,9 @@ def assembled(backend="onnxruntime", precision="float", lanes=()):
     return Assembled(partition, runners, spec, lanes), spec
 
 
-def session(policy=None, parts=None, timing="estimated", backend="onnxruntime", precision="float", notes=None):
+def session(
+    policy=None, parts=None, timing="estimated", backend="onnxruntime", precision="float", notes=None, absences=None
+):
     """A session without a bundle, on parts of its own."""
     parts, spec = (parts, graph()[1]) if parts is not None else assembled(backend, precision)
     streams = sensor_inputs(spec, STATE)
@@ -122,7 +124,7 @@ def session(policy=None, parts=None, timing="estimated", backend="onnxruntime", 
         lambda error: error and notes is not None and notes.append(error),
     )
     policies = override({"imu": StreamPolicy(kind="window")}, policy, streams)
-    return Session(engine, policies, timing)
+    return Session(engine, policies, timing, absences)
 
 
 def delivery(name, rng):

@@ -23,7 +23,7 @@ FIRST_FP16, NO_FP16 = (5, 3), (6, 1)
 FIRST_INT8, NO_INT8 = (6, 1), (6, 2)
 FIRST_TF32 = (8, 0)
 
-ONE_ARTIFACT = False
+ONE_ARTIFACT = QUICK = False
 """An engine is built for its settings."""
 
 
