@@ -18,6 +18,7 @@ from edgefuse.manifest import GOLDEN
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle
 from edgefuse.recipe import read_recipe
+from edgefuse.recompile import Rerun, compile_bundle
 from edgefuse.runtime import open_float
 from edgefuse.stream.policy import StreamPolicy
 
@@ -80,3 +81,5 @@ def test_without_the_float_graph_a_bundle_is_smaller_and_says_what_is_missing(ti
             open_float(bundle)
         found = check_bundle(bundle, Steps(quiet=True))["latency"]
         assert found["float"] is None and found["float_reason"] == "the bundle holds no float graph"
+        with pytest.raises(UsageError, match="holds no graph for float; it has int8"):
+            compile_bundle(bundle, Rerun(tmp_path / "again.edgefuse", precision="float"), Steps(quiet=True))

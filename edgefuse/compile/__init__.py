@@ -24,7 +24,7 @@ from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.compile.parts import Parts, find_parts
 from edgefuse.compile.planner import Planner
 from edgefuse.compile.portable import finish_portable
-from edgefuse.compile.prepared import Prepared, Request, findings, store_graphs, write_bundle
+from edgefuse.compile.prepared import Prepared, Request, check_mapping, findings, store_graphs, write_bundle
 from edgefuse.export import load_source
 from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
@@ -129,6 +129,7 @@ def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepar
         check_policies(
             recipe.streams, sensor_inputs(source.spec, recipe.state), f"{recipe.path or recipe.folder}: streams"
         )
+        check_mapping(recipe, source.spec)
         judge = _judge(recipe, source.spec)
         step.note(", ".join([source.kind, *source.notes]))
     with steps.step("Reading samples") as step:

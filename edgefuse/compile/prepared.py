@@ -16,11 +16,15 @@ from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.device import Device
 from edgefuse.export import Source
 from edgefuse.machine import environment
-from edgefuse.manifest import GRAPHS_FOLDER, MODEL, REPORT, REPORT_HTML
+from edgefuse.manifest import GRAPHS_FOLDER, MODEL, RECORDING_FOLDER, REPORT, REPORT_HTML
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe
+from edgefuse.recordings.mapping import check_sources
 from edgefuse.report import Findings, make_report
 from edgefuse.report.html import write_html
+from edgefuse.spec import ModelSpec
+from edgefuse.transforms import files as files_of
+from edgefuse.transforms import make_chain
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,19 @@ class Prepared:
     graphs: Graphs
     exporter: str
     golden: Path
+
+
+def check_mapping(recipe: Recipe, spec: ModelSpec) -> None:
+    """Raise :class:`RecipeError` where ``[recording]`` names an input or a transform that there is not, or gives one a
+    wrong value: better now than on the robot."""
+    where = str(recipe.path or recipe.folder)
+    check_sources(recipe.recording, spec.names, f"{where}: recording")
+    inputs = {item.name: item for item in spec.inputs}
+    for name, source in recipe.recording.items():
+        item = inputs.get(name)
+        policy = recipe.streams.get(item.stream or item.name) if item else None
+        axis = policy.axis if policy is not None and policy.kind == "window" else None
+        make_chain(source, item, recipe.folder, axis)
 
 
 def findings(request: Request, prepared: Prepared, steps: Steps, **found: Any) -> Findings:
@@ -90,7 +107,11 @@ def write_bundle(
     steps: Steps,
 ) -> dict[str, Any]:
     """Report and manifest into *folder*, whose other files are in place; *files* is graph name to its file there."""
-    report, recipe = make_report(found, folder), request.recipe
+    recipe = request.recipe
+    for name in files_of(recipe.recording):
+        (folder / RECORDING_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(recipe.folder / name, folder / RECORDING_FOLDER / name)
+    report = make_report(found, folder)
     manifest = {
         "name": recipe.name,
         "model": found.spec.to_json(),

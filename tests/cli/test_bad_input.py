@@ -258,7 +258,6 @@ def test_a_pipe_is_no_model(refuses: Callable[..., str], tiny_onnx: Path) -> Non
         (("--trust",), ("--trust", "no effect on a bundle")),
         (("--input", "x:1x4"), ("--input", "no effect on a bundle")),
         (("--target", "jetson"), ("graphs are for openvino", "jetson-orin-nano-8gb uses tensorrt")),
-        (("--precision", "float"), ("holds no graph for float", "it has int8")),
     ],
 )
 def test_flags_that_do_not_fit_a_bundle(
@@ -738,7 +737,7 @@ BUNDLES: dict[str, tuple[Callable[[Path], Any], tuple[str, ...]]] = {
     ),
     "manifest-empty": (lambda bundle: (bundle / MANIFEST).write_text(""), ("manifest is damaged",)),
     "manifest-without-files": (without_files, ("manifest is damaged",)),
-    "format-99": (lambda bundle: rewrite(bundle, format=99), ("has format 99", "reads format 2", "Compile the model")),
+    "format-99": (lambda bundle: rewrite(bundle, format=99), ("has format 99", "reads format 3", "Compile the model")),
     "format-text": (lambda bundle: rewrite(bundle, format="1"), ("has format '1'", "Compile the model")),
     "without-artifact": (lambda bundle: rewrite(bundle, artifact=None), ("manifest is damaged",)),
     "artifact-outside": (lambda bundle: rewrite(bundle, artifact__path="../.."), ("manifest is damaged",)),
