@@ -17,9 +17,11 @@ import numpy as np
 from edgefuse.assembled import Assembled
 from edgefuse.backends import Runner
 from edgefuse.bundle import Bundle
-from edgefuse.errors import FeedError, ToolchainError
+from edgefuse.errors import FeedError, ToolchainError, nearest
 from edgefuse.health import Health, Meter
+from edgefuse.manifest import RECORDING_FOLDER
 from edgefuse.parts import Part, Partition
+from edgefuse.recordings.mapping import read_sources
 from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec, check_feed
 from edgefuse.stream.absent import Absence, check_absences, measured_absences
 from edgefuse.stream.features import Engine
@@ -48,6 +50,7 @@ class Model:
         self._closed, self._warm, self._failing = False, False, False
         self._errors, self._last_error = 0, ""
         self._meter = Meter()
+        self._chains: dict[str, Callable[[Any], Array]] = {}
         self.spec: ModelSpec = bundle.spec
         _MODELS.add(self)
         if bundle.manifest["verdict"] == "fail":
@@ -148,6 +151,35 @@ class Model:
         found = override(stored, changes, self.streams)
         check_absences(self._absences(found), found)
         return found
+
+    def transform(self, name: str, value: Any) -> Array:
+        """What the input *name* takes, of what its driver hands over (pixels, ranges, a text): the transforms of the
+        recipe's ``[recording.NAME]``, the same that made the calibration samples.
+
+        Of a window one sample, or several. Raises :class:`FeedError` where *value* does not fit, or the recipe had no
+        such table; ``MissingToolError`` where a transform needs a package that is not here.
+        """
+        if name not in self._chains:
+            self._chains[name] = self._make_chain(name)
+        try:
+            return self._chains[name](value)
+        except ValueError as error:
+            raise FeedError(f"{name}: {error}") from None
+
+    def _make_chain(self, name: str) -> Callable[[Any], Array]:
+        from edgefuse.transforms import make_chain  # most applications do without
+
+        sources = read_sources(self._bundle.manifest["recording"], "the bundle's recording")
+        inputs = {item.name: item for item in self.spec.inputs}
+        if name not in inputs:
+            raise FeedError(f"there is no input {name!r}", hint=nearest(name, inputs))
+        if name not in sources:
+            hint = f"Add [recording.{name}] to the recipe and compile again."
+            raise FeedError(f"the recipe says no transforms for {name!r}", hint=hint)
+        policies = read_policies(self._bundle.manifest["streams"], "the bundle's streams")
+        policy = policies.get(inputs[name].stream or name, StreamPolicy())
+        axis = policy.axis if policy.kind == "window" else None
+        return make_chain(sources[name], inputs[name], self._bundle.path / RECORDING_FOLDER, axis)
 
     def _absences(self, policies: Mapping[str, StreamPolicy]) -> frozenset[Absence]:
         """The streams that may be absent together."""
