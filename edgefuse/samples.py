@@ -132,8 +132,9 @@ class SampleWriter:
         self.columns: dict[str, tuple[Path, IO[bytes], ArrayHeader]] = {}
         self.rows = 0
 
-    def write(self, row: Mapping[str, Array]) -> None:
-        """Append one row; every row has the same names, dtypes and shapes as the first."""
+    def write(self, row: Mapping[str, Array], at: int | None = None) -> None:
+        """Append one row; every row has the same names, dtypes and shapes as the first. *at* is its place where rows do
+        not come in order; in the end every place must have been written."""
         for name, array in row.items():
             if name not in self.columns:
                 part = self.path.with_name(f"{self.path.name}.{len(self.columns)}.part")
@@ -145,7 +146,10 @@ class SampleWriter:
                     where=name,
                     hint="Held-out samples must have one shape: pad or crop them to it.",
                 )
-            stream.write(np.ascontiguousarray(array, header.dtype).tobytes())
+            data = np.ascontiguousarray(array, header.dtype).tobytes()
+            if at is not None:
+                stream.seek(at * len(data))
+            stream.write(data)
         self.rows += 1
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import time
 import tracemalloc
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from edgefuse.errors import RecipeError, RecordingError, UsageError
 from edgefuse.model import Model
 from edgefuse.recheck import stored_judge
 from edgefuse.recordings import Label, Message, Wanted, open_recording
+from edgefuse.recordings.mapping import read_sources
 from edgefuse.replay import Options, replay_bundle
 from edgefuse.replay.accuracy import Scorer, estimate
 from edgefuse.replay.events import (
@@ -34,7 +36,11 @@ from edgefuse.replay.events import (
 )
 from edgefuse.replay.series import CAPACITY, Gaps, Series, Values
 from edgefuse.replay.staleness import sweep
+from edgefuse.report.replay import render
+from edgefuse.report.replay_text import summary_rows
 from tests.recordings.files import MS, START, times, tiny, write
+from tests.recordings.writers import image as image_message
+from tests.recordings.writers import ros2, write_mcap_ros2
 from tests.stream import robots
 
 
@@ -151,6 +157,101 @@ def test_wrong_options_and_recordings_are_typed_errors(bundle, recording, tmp_pa
     labels = np.zeros((20, 3), np.int64)
     with pytest.raises(RecordingError, match="label of shape"):
         replay_bundle(bundle, write(tmp_path / "l.npz", tiny(labels=labels)))
+
+
+# -- recordings of topics
+
+MAPPING = {
+    "image": {"topic": "/camera", "transforms": [{"layout": "HW->1HW"}]},
+    "state": {"topic": "/state"},
+    "label": {"topic": "/truth"},
+}
+
+
+def as_topics(arrays):
+    """What a robot would have recorded of the tiny model's sensors."""
+    images = [image_message(frame[0], "32FC1") for frame in arrays["image"]]
+    states = [ros2("std_msgs/msg/Float32MultiArray", data=row) for row in arrays["state"]]
+    labels = [ros2("std_msgs/msg/Int64", data=int(label)) for label in arrays["label"]]
+    return {
+        "/camera": list(zip(arrays["image.stamp_ns"], arrays["image.arrival_ns"].tolist(), images)),
+        "/state": list(zip(arrays["state.stamp_ns"], arrays["state.stamp_ns"].tolist(), states)),
+        "/truth": list(zip(arrays["label.stamp_ns"], arrays["label.stamp_ns"].tolist(), labels)),
+        "/gps": [(START, START + 5, ros2("sensor_msgs/msg/NavSatFix"))],
+    }
+
+
+@pytest.fixture(scope="module")
+def mcap(recording, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mcap") / "drive.mcap"
+    return write_mcap_ros2(path, as_topics(dict(np.load(recording))))
+
+
+def mapping_bundle(bundle, **changes):
+    return dataclasses.replace(bundle, manifest={**bundle.manifest, "recording": {**MAPPING, **changes}})
+
+
+def test_the_replay_of_an_mcap_equals_that_of_the_same_data_as_npz_figure_by_figure(bundle, recording, mcap):
+    options = Options(deadline_ms=50, policy={"camera": {"max_age_ms": 30, "on_stale": "fallback"}})
+    arrays = said(replay_bundle(bundle, recording, options))
+    topics = said(replay_bundle(mapping_bundle(bundle), mcap, options))
+    about = topics.pop("recording")
+    assert arrays["accuracy"]["steps"] > 100 and arrays["staleness"]["steps"] > 0
+    assert about == arrays.pop("recording") | {
+        "path": "drive.mcap",
+        "unused": ["/gps"],
+        "notes": [f"{topic}: no message has a stamp; arrival stands for it" for topic in ("/state", "/truth")],
+    }
+    assert topics == arrays
+    given = Options(sources=read_sources(MAPPING, "recording"), staleness_ms=())
+    assert said(replay_bundle(bundle, mcap, given))["streams"].keys() == arrays["streams"].keys()
+
+
+def test_a_bundle_that_does_not_say_how_lists_the_recordings_topics(bundle, mcap):
+    with pytest.raises(RecordingError) as caught:
+        replay_bundle(bundle, mcap)
+    assert "[recording.image]" in caught.value.hint and "/gps" in caught.value.hint
+    with pytest.raises(RecipeError, match="no input 'lidar'"):
+        replay_bundle(bundle, mcap, Options(sources=read_sources({"lidar": {"topic": "/x"}}, "recording")))
+
+
+def test_a_transforms_file_is_the_bundles_own(bundle, mcap, tmp_path):
+    words = {"topic": "/words", "transforms": [{"words": {"file": "w.txt", "length": 6}}, {"cast": "float32"}]}
+    topics = as_topics(tiny(labels=np.zeros(4, np.int64)))
+    topics["/words"] = [(None, START, ros2("std_msgs/msg/String", data="go left"))]
+    path = write_mcap_ros2(tmp_path / "w.mcap", topics)
+    found = dataclasses.replace(mapping_bundle(bundle, state=words), path=tmp_path)
+    with open_bundle(bundle.path) as opened:
+        found = dataclasses.replace(opened, manifest=found.manifest)
+        with pytest.raises(RecipeError, match="no file"):
+            replay_bundle(found, path)
+        (opened.path / "recording").mkdir(exist_ok=True)
+        try:
+            (opened.path / "recording" / "w.txt").write_text("go\nleft\n")
+            report = replay_bundle(found, path, Options(tick=TickRule("camera"), staleness_ms=()))
+        finally:
+            shutil.rmtree(opened.path / "recording")
+    assert report["streams"]["state"]["accepted"] == 1 and report["steps"]["answered"] > 0
+
+
+def test_what_cannot_be_used_is_counted_and_a_damaged_recording_replays_what_is_there(bundle, recording, tmp_path):
+    topics = as_topics(dict(np.load(recording)))
+    for place in (7, 8):
+        topics["/camera"][place][2].encoding = "bayer_rggb8"
+    topics["/camera"][30][2].data = np.zeros(0, np.uint8)
+    path = write_mcap_ros2(tmp_path / "cut.mcap", topics, chunk_size=4096, compression="")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    report = replay_bundle(mapping_bundle(bundle), path, Options(staleness_ms=()))
+    about = report["recording"]
+    assert about["dropped"] == {"camera": {"encoding": 2, "empty": 1}} and about["damage"]
+    assert any("'bayer_rggb8'" in note for note in about["notes"])
+    camera = report["streams"]["camera"]
+    assert 35 < camera["deliveries"] < 57 and camera["deliveries"] == camera["accepted"]
+    assert report["steps"]["answered"] > 100
+    rows = dict(summary_rows(report))
+    assert about["damage"] in rows["damaged"] and rows["not read"] == "camera: 2 encoding, 1 empty"
+    page = render(report)
+    assert "damaged recording" in page and "while reading: encoding" in page and "bayer" in page
 
 
 # -- accuracy against staleness
@@ -378,7 +479,7 @@ def test_values_and_series_keep_their_size_and_the_extremes():
 class Generated:
     """A recording of *count* deliveries of each sensor at 100 Hz that exists nowhere."""
 
-    unused = ()
+    unused, dropped, notes, damage = (), {}, (), ""
 
     def __init__(self, count):
         self.counts, self.label_count = {"camera": count, "state": count}, count
@@ -395,6 +496,9 @@ class Generated:
     def labels(self):
         return (Label(np.array(0), now) for now in self.arrivals("camera"))
 
+    def close(self):
+        pass
+
 
 def test_memory_does_not_grow_with_the_recordings_length(bundle, image_model, monkeypatch):
     """Only scores and times do, by less than 128 bytes a step; its messages have 280 and its result more."""
@@ -406,7 +510,7 @@ def test_memory_does_not_grow_with_the_recordings_length(bundle, image_model, mo
     peaks = []
     monkeypatch.setattr(replay, "_open_model", open_model)
     for count in (1_000, 9_000):
-        monkeypatch.setattr(replay, "open_recording", lambda path, wanted: Generated(count))  # noqa: B023
+        monkeypatch.setattr(replay, "open_recording", lambda *arguments: Generated(count))  # noqa: B023
         tracemalloc.start()
         report = replay_bundle(bundle, Path("none"), Options(staleness_ms=()))
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -23,7 +23,7 @@ from edgefuse.bundle import open_bundle
 from edgefuse.cli.place import check_place
 from edgefuse.errors import UsageError
 from edgefuse.progress import Step, Steps
-from edgefuse.recipe import parse_milliseconds, require_recipe
+from edgefuse.recipe import Recipe, parse_milliseconds, read_recipe, require_recipe
 from edgefuse.replay import Options, Position, replay_bundle
 from edgefuse.replay.events import parse_tick
 from edgefuse.replay.staleness import DELAYS_MS
@@ -47,7 +47,7 @@ REDRAW_S = 0.1
     help="Delays, in ms, at which accuracy is measured.",
 )
 @click.option("--no-staleness", is_flag=True, help="Do not measure accuracy against staleness.")
-@click.option("--recipe", help="The recipe whose custom metric to use.")
+@click.option("--recipe", help="The recipe whose [recording] and custom metric to use, in place of the bundle's.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a report for people to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress line.")
@@ -67,17 +67,20 @@ def command(
 ) -> int:
     """Replay RECORDING through BUNDLE: ages, drops, lateness, accuracy.
 
-    RECORDING holds what each sensor delivered and when (docs/recordings.md). It is a report and no gate: the exit
-    code is 0, or 3 where no step had an answer.
+    RECORDING holds what each sensor delivered and when: a ROS bag, MCAP, LeRobot, HDF5 or .npz (docs/recordings.md).
+    It is a report and no gate: the exit code is 0, or 3 where no step had an answer.
     """
     write = _page_writer(output)
+    named: Recipe | None = read_recipe(require_recipe(recipe)) if recipe is not None else None
     options = Options(
         tick=parse_tick(tick) if tick is not None else None,
         deadline_ms=parse_milliseconds(deadline, "--deadline") if deadline is not None else None,
         policy=_policies(policy),
         real_time=real_time,
         staleness_ms=() if no_staleness else _delays(staleness),
-        metrics_folder=require_recipe(recipe).resolve().parent if recipe is not None else None,
+        metrics_folder=named.folder if named is not None else None,
+        sources=named.recording or None if named is not None else None,
+        sources_folder=named.folder if named is not None else None,
     )
     with open_bundle(bundle) as opened, _watched(quiet) as watch, warnings.catch_warnings(record=True) as told:
         report = replay_bundle(opened, recording, options, watch)

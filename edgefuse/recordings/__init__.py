@@ -1,33 +1,37 @@
-"""Recorded streams of sensors, whatever wrote them, and how to add a format.
+"""Recorded streams of sensors, whatever wrote them.
 
-A format is a module of this package that satisfies :class:`Format`, plus one line in ``RECORDINGS``. Its library, where
-it needs one, is imported inside that one file. Standard library and numpy only.
+An ``.npz`` holds the model's inputs themselves (:mod:`edgefuse.recordings.npz`). Everything else holds topics, of which
+``[recording.INPUT]`` tables make inputs (:mod:`edgefuse.recordings.mapped`); how to add such a format stands in
+:mod:`edgefuse.recordings.topics`. Standard library and numpy only.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgefuse.errors import RecordingError
+from edgefuse.recordings.mapping import Sources
 from edgefuse.spec import Array, TensorSpec
 
-RECORDINGS = {
-    ".npz": "edgefuse.recordings.npz",
-}
-"""The end of a file's name to the module that reads it."""
+NPZ = ".npz"
 
 
 class Message(NamedTuple):
-    """One delivery of *stream*: ``arrays`` by input name, acquired at ``stamp_ns``, there at ``arrival_ns``."""
+    """One delivery of *stream*: ``arrays`` by input name, acquired at ``stamp_ns``, there at ``arrival_ns``; ``number``
+    is its place in :meth:`Recording.stamps`."""
 
     stream: str
     arrays: Mapping[str, Array]
     stamp_ns: int
     arrival_ns: int
+    number: int = -1
 
 
 class Label(NamedTuple):
@@ -48,7 +52,7 @@ class Wanted:
 
 class Recording(Protocol):
     """A recording that has been found to fit the model. It can be read any number of times, also at the same time;
-    memory holds one message for each reading and stream."""
+    memory holds the times of its deliveries, and a few messages for each reading and stream."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -70,29 +74,62 @@ class Recording(Protocol):
     def unused(self) -> tuple[str, ...]:
         """What it also holds and the model does not take."""
 
-    def messages(self, streams: Collection[str] | None = None) -> Iterator[Message]:
-        """In order of arrival, of all streams or of these. Raises ``RecordingError`` where the data are damaged."""
+    @property
+    def dropped(self) -> Mapping[str, Mapping[str, int]]:
+        """Stream name (or "label") to reason to the number of its messages that were recorded and are no delivery, as
+        far as has been read; one that is read twice counts once. Only streams and reasons that there are."""
+
+    @property
+    def damage(self) -> str:
+        """What of the file cannot be read ("cut short after 12.3 s"); empty: nothing."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a person should see: what is missing, what clocks do not agree."""
+
+    def messages(
+        self, streams: Collection[str] | None = None, chosen: Mapping[str, Container[int]] | None = None
+    ) -> Iterator[Message]:
+        """In order of arrival, of all streams or of these. With *chosen*, stream name to indices of :meth:`stamps`,
+        only those deliveries are decoded, and none of a stream that is not in it. A delivery that does not fit is
+        left out and counted in ``dropped``. Raises ``RecordingError`` where an ``.npz`` is damaged."""
+
+    def stamps(self, stream: str) -> NDArray[np.int64]:
+        """(n,) when each delivery of *stream* was acquired, in order of arrival, also of those that may be dropped when
+        they are read."""
 
     def arrivals(self, stream: str) -> Iterator[int]:
-        """``arrival_ns`` of the messages of *stream*, in order, without reading their arrays."""
+        """``arrival_ns`` of the deliveries of *stream*, as :meth:`stamps`, without reading their arrays."""
 
     def labels(self) -> Iterator[Label]:
         """In order of their stamps."""
 
+    def close(self) -> None:
+        """What has been read stays; nothing more can be read."""
 
-class Format(Protocol):
+
+class ArrayFormat(Protocol):
     def open(self, path: Path, wanted: Mapping[str, Wanted]) -> Recording:
         """Look at the file, and read no message yet. Raises ``RecordingError`` where it does not fit *wanted*, stream
         name to what the model takes; a stream that is not in it at all is no error, unless that is all of them."""
 
 
-def open_recording(path: Path, wanted: Mapping[str, Wanted]) -> Recording:
-    """The recording at *path*; raises :class:`RecordingError` that names what is wrong with it."""
+class TopicFormat(Protocol):
+    def open(self, path: Path, wanted: Mapping[str, Wanted], sources: Sources, folder: Path | None) -> Recording:
+        """As :class:`ArrayFormat`'s, of topics that *sources* map; files that transforms name start from *folder*."""
+
+
+def open_recording(
+    path: Path, wanted: Mapping[str, Wanted], sources: Sources | None = None, folder: Path | None = None
+) -> Recording:
+    """The recording at *path*; raises :class:`RecordingError` that names what is wrong with it.
+
+    *sources* say which topics feed the inputs, where it has topics (an ``.npz`` has the inputs themselves); what their
+    transforms read lies in *folder* (None: the working folder).
+    """
     if not path.exists():
         raise RecordingError("there is no such file", where=str(path))
-    for suffix, module in RECORDINGS.items():
-        if path.name.endswith(suffix) and path.is_file():
-            return cast(Format, importlib.import_module(module)).open(path, wanted)
-    kind = "a folder" if path.is_dir() else f"{path.suffix!r}" if path.suffix else "a file without a suffix"
-    known = ", ".join(RECORDINGS)
-    raise RecordingError(f"is {kind}; expected a recording", where=str(path), hint=f"Known formats: {known}.")
+    if path.name.endswith(NPZ) and path.is_file():
+        return cast(ArrayFormat, importlib.import_module("edgefuse.recordings.npz")).open(path, wanted)
+    mapped = cast(TopicFormat, importlib.import_module("edgefuse.recordings.mapped"))
+    return mapped.open(path, wanted, sources or {}, folder)

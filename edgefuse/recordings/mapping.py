@@ -34,7 +34,8 @@ class Source:
                       the other; empty: what a message of that type is made for (an image's pixels, a scan's ranges …)
     ``transforms``    applied in order
     ``tolerance_ms``  in a calibration sample data may be older than the sample by at most this; None: until the
-                      stream's policy calls them stale
+                      stream's policy calls them stale. Also how far apart the stamps of one delivery may be, where
+                      the stream's inputs have several topics; None: half a period of the declared rate, or 10 ms
     """
 
     topic: str

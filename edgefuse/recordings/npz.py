@@ -6,7 +6,7 @@ delivery, ``NAME.stamp_ns`` (n,) int64 and, where data took time to arrive, ``NA
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -46,6 +46,12 @@ class NpzRecording:
     label: ArrayHeader | None
     label_stamps: Times
     unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    damage: str = ""
+
+    @property
+    def dropped(self) -> dict[str, dict[str, int]]:
+        return {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -63,9 +69,15 @@ class NpzRecording:
     def label_count(self) -> int:
         return len(self.label_stamps)
 
-    def messages(self, streams: Collection[str] | None = None) -> Iterator[Message]:
-        chosen = [name for name in self.streams if streams is None or name in streams]
-        return heapq.merge(*(self._deliveries(name) for name in chosen), key=attrgetter("arrival_ns"))
+    def messages(
+        self, streams: Collection[str] | None = None, chosen: Mapping[str, Container[int]] | None = None
+    ) -> Iterator[Message]:
+        names = [name for name in self.streams if streams is None or name in streams]
+        found = [self._deliveries(name, chosen.get(name, ()) if chosen is not None else None) for name in names]
+        return heapq.merge(*found, key=attrgetter("arrival_ns"))
+
+    def stamps(self, stream: str) -> Times:
+        return self.streams[stream].stamps
 
     def arrivals(self, stream: str) -> Iterator[int]:
         return map(int, self.streams[stream].arrivals)
@@ -75,11 +87,15 @@ class NpzRecording:
             for row, stamp in zip(self._rows({LABEL: self.label}), self.label_stamps):
                 yield Label(row[LABEL], int(stamp))
 
-    def _deliveries(self, name: str) -> Iterator[Message]:
+    def close(self) -> None:
+        """A file is open only while it is read."""
+
+    def _deliveries(self, name: str, chosen: Container[int] | None) -> Iterator[Message]:
         stream = self.streams[name]
-        for row, stamp, arrival in zip(self._rows(stream.headers), stream.stamps, stream.arrivals):
-            arrays = {key: array[np.newaxis] if key in stream.bare else array for key, array in row.items()}
-            yield Message(name, arrays, int(stamp), int(arrival))
+        for index, row in enumerate(self._rows(stream.headers)):
+            if chosen is None or index in chosen:
+                arrays = {key: array[np.newaxis] if key in stream.bare else array for key, array in row.items()}
+                yield Message(name, arrays, int(stream.stamps[index]), int(stream.arrivals[index]), index)
 
     def _rows(self, headers: Headers) -> Iterator[dict[str, Array]]:
         with _recording_errors():
@@ -87,7 +103,7 @@ class NpzRecording:
 
 
 def open(path: Path, wanted: Mapping[str, Wanted]) -> NpzRecording:
-    """Checks names, lengths, dtypes, shapes and times; see :class:`edgefuse.recordings.Format`."""
+    """Checks names, lengths, dtypes, shapes and times; see :class:`edgefuse.recordings.ArrayFormat`."""
     with _recording_errors():
         headers = read_headers(path)
     found = {name: _read_stream(path, headers, item) for name, item in wanted.items() if _present(headers, item)}

@@ -6,9 +6,28 @@ is imported inside that one file. Which topic feeds which input is the recipe's 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+from edgefuse.errors import RecordingError
+
+TOPICS = {
+    ".mcap": "edgefuse.recordings.mcap",
+    ".bag": "edgefuse.recordings.rosbag",
+    ".bag.active": "edgefuse.recordings.rosbag",
+    ".db3": "edgefuse.recordings.rosbag",
+    ".h5": "edgefuse.recordings.hdf5",
+    ".hdf5": "edgefuse.recordings.hdf5",
+    "meta/info.json": "edgefuse.recordings.lerobot",
+    "metadata.yaml": "edgefuse.recordings.rosbag",
+    "*.db3": "edgefuse.recordings.rosbag",
+    "*.mcap": "edgefuse.recordings.rosbag",
+}
+"""The end of a file's name, or what a folder holds, to the module that reads it; the first that fits."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +66,45 @@ class Topics(Protocol):
         so then; raises ``RecordingError`` where nothing can be read at all."""
 
     def close(self) -> None: ...
+
+
+class Format(Protocol):
+    def open(self, path: Path) -> Topics:
+        """Find out which topics there are, and read no message. Raises ``RecordingError`` where it is no such recording
+        or nothing of it can be read, ``MissingToolError`` where the format's library is not installed."""
+
+
+def open_topics(path: Path) -> Topics:
+    """The recording at *path*; raises :class:`RecordingError` that names what is wrong with it."""
+    with reading(path):
+        if not path.exists():
+            raise RecordingError("there is no such file", where=str(path))
+        folder = path.is_dir()
+        for mark, module in TOPICS.items():
+            if _has(path, mark) if folder else path.name.lower().endswith(mark):
+                return cast(Format, importlib.import_module(module)).open(path)
+        held = sorted(item.name for item in path.iterdir())[:3] if folder else []
+    kind = "a file without a suffix" if not path.suffix else f"a {path.suffix} file"
+    if folder:
+        kind = f"a folder of {', '.join(held)} …" if held else "an empty folder"
+    files = ", ".join(mark for mark in TOPICS if mark.startswith("."))
+    folders = ", ".join(mark for mark in TOPICS if not mark.startswith("."))
+    raise RecordingError(
+        f"is {kind}; expected a recording",
+        where=str(path),
+        hint=f"Known are files that end with {files} (and .npz), and folders that hold {folders}.",
+    )
+
+
+def _has(folder: Path, mark: str) -> bool:
+    return not mark.startswith(".") and next(iter(folder.glob(mark)), None) is not None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What the operating system refuses becomes a :class:`RecordingError` that names *path*."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise RecordingError(f"cannot be read: {reason}", where=str(error.filename or path)) from error

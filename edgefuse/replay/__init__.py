@@ -7,7 +7,7 @@ and one vendor library.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,11 @@ from edgefuse.blob_cache import blob_folder
 from edgefuse.bundle import Bundle
 from edgefuse.comparison import Judge
 from edgefuse.machine import environment
+from edgefuse.manifest import RECORDING_FOLDER
 from edgefuse.model import Model
 from edgefuse.recheck import stored_judge
 from edgefuse.recordings import Recording, Wanted, open_recording
+from edgefuse.recordings.mapping import Sources, check_sources, read_sources
 from edgefuse.replay.accuracy import Scorer, accuracy_json
 from edgefuse.replay.events import (
     Clock,
@@ -63,7 +65,8 @@ Watch = Callable[[Position], None]
 class Options:
     """``tick`` None: the stream with the highest declared rate. ``deadline_ms`` after each tick. ``policy``: keys that
     differ from the bundle's, by stream. ``real_time``: sleep until each arrival, and let the clock decide what is late.
-    ``staleness_ms`` empty: no sweep. ``metrics_folder``: where a custom metric's file lies."""
+    ``staleness_ms`` empty: no sweep. ``metrics_folder``: where a custom metric's file lies. ``sources`` in place of the
+    bundle's mapping of topics, with the files of their transforms in ``sources_folder``."""
 
     tick: TickRule | None = None
     deadline_ms: float | None = None
@@ -71,6 +74,8 @@ class Options:
     real_time: bool = False
     staleness_ms: Sequence[float] = DELAYS_MS
     metrics_folder: Path | None = None
+    sources: Sources | None = None
+    sources_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,14 @@ def replay_bundle(
 
     Raises ``RecordingError``, ``UsageError`` for a wrong policy or tick, and ``ToolchainError``.
     """
-    with _open_model(bundle) as model:
-        case = _prepare(model, bundle, path, options)
+    with _open_model(bundle) as model, closing(_open_recording(model, bundle, path, options)) as recording:
+        case = _prepare(model, bundle, path, recording, options)
         timing = "measured" if options.real_time else "estimated"
         with model.stream(case.policies, timing=timing) as session:
             found = _replay(model, session, case, watch)
+        facts = _facts(case)
         swept, reason = _staleness(model, case, found["steps"]["answered"], watch)
-    return {"format": FORMAT, **_facts(case), **found, "staleness": swept, "staleness_reason": reason}
+    return {"format": FORMAT, **facts, **found, "staleness": swept, "staleness_reason": reason}
 
 
 @contextmanager
@@ -118,10 +124,18 @@ def _open_model(bundle: Bundle) -> Iterator[Model]:
         yield model
 
 
-def _prepare(model: Model, bundle: Bundle, path: Path, options: Options) -> _Case:
+def _open_recording(model: Model, bundle: Bundle, path: Path, options: Options) -> Recording:
     policies = model.policies(options.policy)
-    inputs = model.streams
-    recording = open_recording(path, {name: _wanted(items, policies[name]) for name, items in inputs.items()})
+    wanted = {name: _wanted(items, policies[name]) for name, items in model.streams.items()}
+    if options.sources is not None:
+        check_sources(options.sources, model.spec.names, "recording")
+        return open_recording(path, wanted, options.sources, options.sources_folder)
+    sources = read_sources(bundle.manifest["recording"], "the bundle's recording")
+    return open_recording(path, wanted, sources, bundle.path / RECORDING_FOLDER)
+
+
+def _prepare(model: Model, bundle: Bundle, path: Path, recording: Recording, options: Options) -> _Case:
+    policies, inputs = model.policies(options.policy), model.streams
     rule = settle_tick(options.tick, recording, {name: _declared_hz(items) for name, items in inputs.items()})
     judge, unjudged = _find_judge(bundle, recording, options.metrics_folder)
     total = count_ticks(rule, recording)
@@ -178,7 +192,7 @@ def _declared(case: _Case, name: str) -> dict[str, Any]:
 
 
 def _facts(case: _Case) -> dict[str, Any]:
-    """What was replayed, and how."""
+    """What was replayed, and how; to be told after it, for what was dropped while reading."""
     manifest, options = case.bundle.manifest, case.options
     return {
         "name": manifest["name"],
@@ -195,6 +209,9 @@ def _facts(case: _Case) -> dict[str, Any]:
             "start_ns": case.recording.start_ns,
             "labels": case.recording.label_count,
             "unused": list(case.recording.unused),
+            "dropped": {name: dict(reasons) for name, reasons in case.recording.dropped.items()},
+            "notes": list(case.recording.notes),
+            "damage": case.recording.damage or None,
         },
         "tick": str(case.rule),
         "deadline_ms": options.deadline_ms,

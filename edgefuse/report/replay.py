@@ -13,6 +13,7 @@ from edgefuse.report.pictures import age_picture, staleness_picture, steps_pictu
 from edgefuse.report.replay_text import (
     accuracy_text,
     cpu_text,
+    damage_text,
     equality_text,
     interval_text,
     nothing_answered,
@@ -48,6 +49,7 @@ def render(report: Mapping[str, Any]) -> str:
             figures=headline(report),
             streams=_streams(report),
             drops=_drops(report),
+            damage=damage_text(report),
             ages=_ages(report),
             steps=_markup(steps_picture(report)),
             staleness=_staleness(report),
@@ -88,8 +90,12 @@ def _streams(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _drops(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each reason for which a stream's deliveries were not used, with its count."""
-    rows = []
+    """Each reason for which what was recorded of a stream was not used, with its count."""
+    rows = [
+        {"stream": name, "reason": f"while reading: {reason}", "count": count}
+        for name, reasons in report["recording"]["dropped"].items()
+        for reason, count in reasons.items()
+    ]
     for name, found in report["streams"].items():
         reasons = {**found["dropped"], **({"superseded": found["superseded"]} if found["superseded"] else {})}
         rows += [{"stream": name, "reason": reason, "count": count} for reason, count in reasons.items()]

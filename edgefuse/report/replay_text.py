@@ -8,13 +8,18 @@ from typing import Any
 
 from edgefuse.report.units import listed, percent, score_text, score_unit, significant
 
+MOST_UNUSED = 6
+
 Rows = list[tuple[str, str]]
 
 
 def summary_rows(report: Mapping[str, Any]) -> Rows:
     """Name and sentence."""
     return [
+        *[("damaged", text) for text in damage_text(report)],
         ("recording", recording_text(report)),
+        *[("not read", text) for text in unread_text(report)],
+        *[("note", text) for text in report["recording"]["notes"]],
         ("steps", steps_text(report)),
         *[(name, stream_text(found)) for name, found in report["streams"].items()],
         ("parts", parts_text(report)),
@@ -28,9 +33,24 @@ def summary_rows(report: Mapping[str, Any]) -> Rows:
 
 def recording_text(report: Mapping[str, Any]) -> str:
     found = report["recording"]
-    unused = f"; not used: {', '.join(found['unused'])}" if found["unused"] else ""
+    shown, more = found["unused"][:MOST_UNUSED], len(found["unused"]) - MOST_UNUSED
+    unused = f"; not used: {', '.join(shown)}{f' and {more} more' if more > 0 else ''}" if shown else ""
     labels = f", {found['labels']} labels" if found["labels"] else ""
     return f"{significant(found['duration_s'])} s{labels}{unused}"
+
+
+def damage_text(report: Mapping[str, Any]) -> list[str]:
+    """What of the recording could not be read, where something could not."""
+    damage = report["recording"]["damage"]
+    return [f"{damage}; only what could be read was replayed"] if damage else []
+
+
+def unread_text(report: Mapping[str, Any]) -> list[str]:
+    """For each stream what was recorded and could not be used, by reason."""
+    return [
+        f"{name}: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}"
+        for name, reasons in report["recording"]["dropped"].items()
+    ]
 
 
 def steps_text(report: Mapping[str, Any]) -> str:

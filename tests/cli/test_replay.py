@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.recordings.files import tiny, write
+from tests.recordings.writers import drive, write_mcap_ros2
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -141,3 +142,23 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing(tiny_bundle, tmp_path):
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "interrupted; nothing was written" in err and out == ""
     assert [item.name for item in tmp_path.iterdir()] == ["long.npz"]
+
+
+def test_a_recording_of_topics_needs_tables_which_the_error_shows_and_a_recipe_gives(cli, tiny_bundle, tmp_path):
+    path = write_mcap_ros2(tmp_path / "r.mcap", drive(side=8))
+    found = cli("replay", tiny_bundle, path)
+    assert found.code == 4 and '[recording.image]\ntopic = "/camera"\n' in found.err and "/wheel" in found.err
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "tiny"\n[recording.image]\ntopic = "/camera"\n'
+        'transforms = [{ mono = true }, { scale = 0.004 }, { layout = "HW->1HW" }]\n'
+        '[recording.state]\ntopic = "/imu"\n'
+    )
+    found = cli("replay", tiny_bundle, path, "--recipe", recipe, "-q")
+    assert found.code == 0 and "not used: /wheel" in found.out and "50 at each delivery of state" in found.out
+    recipe.write_text(recipe.read_text().replace("/imu", "/imu/data"))
+    found = cli("replay", tiny_bundle, path, "--recipe", recipe, "-q", "--json")
+    assert found.code == 3 and "did you mean '/imu'?" in json.loads(found.out)["recording"]["notes"][0]
+    recipe.write_text(recipe.read_text().replace("HW->1HW", "HWC->CHW"))
+    found = cli("replay", tiny_bundle, path, "--recipe", recipe, "-q")
+    assert found.code == 4 and "'layout': got 8x8; 'HWC' has 3 axes" in found.err and "r.mcap: /camera" in found.err

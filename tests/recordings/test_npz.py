@@ -126,9 +126,14 @@ def test_a_wrong_recording_is_one_typed_error_that_names_the_place(kind, tmp_pat
 
 def test_a_file_that_is_none_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / "r.npz").write_bytes(b"PK\x03\x04 no zip")
-    (tmp_path / "r.bag").write_bytes(b"")
+    (tmp_path / "r.wav").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    for name, said in [("r.npz", "not an .npz"), ("r.bag", "'.bag'"), ("folder", "a folder"), ("none.npz", "no such")]:
+    for name, said in [
+        ("r.npz", "not an .npz"),
+        ("r.wav", "a .wav file"),
+        ("folder", "an empty folder"),
+        ("none.npz", "no such"),
+    ]:
         with pytest.raises(RecordingError, match=said):
             open_recording(tmp_path / name, WANTED)
 
