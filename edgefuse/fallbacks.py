@@ -4,17 +4,16 @@ where somebody knows what it costs. Numpy only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner
 from edgefuse.comparison import Judge
 from edgefuse.gates import COMPILED
-from edgefuse.golden import GoldenSample, read_golden
 from edgefuse.precision import FLOAT
+from edgefuse.robustness.samples import Evenly
 from edgefuse.robustness.subsets import measure_subsets
-from edgefuse.samples import read_headers
 from edgefuse.spec import ModelSpec
 from edgefuse.stream.absent import absences_to_measure
 from edgefuse.stream.policy import StreamPolicy, sensor_inputs
@@ -37,7 +36,7 @@ def measure_fallbacks(
     streams = sensor_inputs(spec, state)
     fills = {name: policies.get(name, StreamPolicy()).fallback for name in streams}
     rows = measure_subsets(
-        _evenly(golden),
+        Evenly(golden, SAMPLES),
         {FLOAT: reference, COMPILED: compiled},
         judge,
         streams,
@@ -45,10 +44,3 @@ def measure_fallbacks(
         absences_to_measure(policies, streams),
     )
     return tuple(rows)
-
-
-def _evenly(golden: Path) -> Iterator[GoldenSample]:
-    total = next(iter(read_headers(golden).values())).shape[0]
-    step = max(total / SAMPLES, 1.0)
-    chosen = {int(number * step) for number in range(min(SAMPLES, total))}
-    return (sample for index, sample in enumerate(read_golden(golden)) if index in chosen)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse import child
-from edgefuse.backends import load_backend
+from edgefuse.backends import Runner, load_backend
 from edgefuse.bundle import Bundle
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
 from edgefuse.errors import RecipeError
@@ -21,7 +21,10 @@ from edgefuse.precision import FLOAT
 from edgefuse.progress import Steps
 from edgefuse.recipe import Accuracy, Limit
 from edgefuse.report import FORMAT, overall_verdict
+from edgefuse.robustness import check_options, measure_robustness
+from edgefuse.robustness.cases import Options
 from edgefuse.runtime import open_float, open_runner
+from edgefuse.verdict import Verdict, combine
 
 FEEDS = 16
 NO_FLOAT = "the bundle holds no float graph"
@@ -35,8 +38,10 @@ def check_bundle(
     max_drop: Limit | None = None,
     p90_ms: float | None = None,
     metrics_folder: Path | None = None,
+    robustness: Options | None = None,
 ) -> dict[str, Any]:
-    """Accuracy on the golden samples, fidelity and latency of the bundle here, against its own limits or given ones.
+    """Accuracy on the golden samples, fidelity and latency of the bundle here, against its own limits or given ones;
+    and with *robustness*, whether it loses more than the float model where a sensor's data are corrupted or absent.
 
     A custom metric is the user's Python file, which a bundle does not carry: *metrics_folder* says where it lies.
     """
@@ -44,6 +49,8 @@ def check_bundle(
     limit_ms = p90_ms if p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden = bundle.path / GOLDEN
     check_golden(golden, bundle.spec, judge.labelled)
+    if robustness is not None:
+        check_options(bundle, robustness)
     with steps.step("First inference"):
         child.call("edgefuse.probe:run_bundle_once", {"path": str(bundle.path)}, what="Running the bundle once")
     arms = {COMPILED: open_runner(bundle), "again": open_runner(bundle)}
@@ -57,17 +64,31 @@ def check_bundle(
             arms = {FLOAT: open_float(bundle), **arms}
         latency = latency_json(measure(arms, feeds), limit_ms, NO_FLOAT if quick else NO_ENGINE)
     accuracy = {**judge_accuracy(comparison, pair, judge), "emulated": False}
+    verdicts, fragile = [overall_verdict([], accuracy, latency)], {}
+    if robustness is not None:
+        fragile["robustness"] = _robustness(bundle, judge, arms[COMPILED], steps, robustness)
+        verdicts += [Verdict(found) for found in [fragile["robustness"]["verdict"]] if found is not None]
     return {
         "format": FORMAT,
-        "verdict": overall_verdict([], accuracy, latency).value,
+        "verdict": combine(verdicts).value,
         "name": bundle.manifest["name"],
         "plan": bundle.manifest["plan"],
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in comparison.fidelities.values()],
         "latency": latency,
+        **fragile,
         "stages": steps.to_json(),
         "environment": environment(),
     }
+
+
+def _robustness(bundle: Bundle, judge: Judge, compiled: Runner, steps: Steps, options: Options) -> dict[str, Any]:
+    with steps.step("The float model"):
+        reference = open_float(bundle)
+    try:
+        return measure_robustness(bundle, judge, reference, compiled, steps, options)
+    finally:
+        reference.close()
 
 
 def stored_judge(bundle: Bundle, max_drop: Limit | None, metrics_folder: Path | None) -> Judge:

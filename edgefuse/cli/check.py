@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgefuse.bundle import open_bundle
+from edgefuse.cli.place import check_place
+from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle
 from edgefuse.recipe import parse_limit, parse_milliseconds, require_recipe
 from edgefuse.report.text import print_report
+from edgefuse.robustness.cases import SAMPLES, Options
 from edgefuse.verdict import Verdict
+
+ROBUSTNESS_ONLY = ("samples", "seed", "modality", "severity", "output")
 
 
 @click.command("check")
@@ -20,12 +28,46 @@ from edgefuse.verdict import Verdict
 @click.option("--max-drop", help="Another limit than the bundle's own, such as 1% or 0.5pt.")
 @click.option("--max-latency", help='Another limit on p90 of one call, such as "5ms".')
 @click.option("--recipe", help="The recipe whose custom metric to use.")
+@click.option(
+    "--robustness", is_flag=True, help="Also with corrupted, old and absent sensors: does it lose more than float?"
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=SAMPLES,
+    show_default=True,
+    help="Golden samples of each robustness case.",
+)
+@click.option("--modality", multiple=True, help="Corrupt this modality or stream alone. Repeatable.")
+@click.option("--severity", type=click.IntRange(1, 3), multiple=True, help="Only this severity. Repeatable.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what corruptions draw.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a page on robustness to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
+@click.pass_context
 def command(
-    bundle: Path, max_drop: str | None, max_latency: str | None, recipe: str | None, as_json: bool, quiet: bool
+    context: click.Context,
+    bundle: Path,
+    max_drop: str | None,
+    max_latency: str | None,
+    recipe: str | None,
+    robustness: bool,
+    samples: int,
+    modality: tuple[str, ...],
+    severity: tuple[int, ...],
+    seed: int,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
-    """Judge BUNDLE again on this machine: every hash, accuracy on its golden samples, latency."""
+    """Judge BUNDLE again on this machine: every hash, accuracy on its golden samples, latency.
+
+    With --robustness also whether it is more fragile than the float model (docs/robustness.md).
+    """
+    if not robustness:
+        _refuse_pointless(context)
+    write = _page_writer(output)
+    options = Options(samples, modality, tuple(sorted(set(severity))) or (1, 2, 3), seed)
     limit = parse_limit(max_drop) if max_drop is not None else None
     p90_ms = parse_milliseconds(max_latency) if max_latency is not None else None
     folder = require_recipe(recipe) if recipe is not None else None
@@ -36,9 +78,40 @@ def command(
             max_drop=limit,
             p90_ms=p90_ms,
             metrics_folder=folder.resolve().parent if folder else None,
+            robustness=options if robustness else None,
         )
+    if write is not None:
+        write(report)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
-        print_report(report)
+        _print(report, output)
     return Verdict(report["verdict"]).exit_code
+
+
+def _refuse_pointless(context: click.Context) -> None:
+    """A flag of robustness without it was meant otherwise."""
+    for name in ROBUSTNESS_ONLY:
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            flag = "-o" if name == "output" else f"--{name}"
+            raise UsageError("is for --robustness, which was not asked for", where=flag, hint="Add --robustness.")
+
+
+def _page_writer(path: Path | None) -> Callable[[dict[str, Any]], None] | None:
+    """What writes the page; everything that can be wrong with that is found before the check."""
+    if path is None:
+        return None
+    check_place(path, ".html")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
+    from edgefuse.report.robustness import write_html  # a robot has no jinja2
+
+    return lambda report: write_html(path, report)
+
+
+def _print(report: dict[str, Any], page: Path | None) -> None:
+    print_report(report)
+    if "robustness" in report:
+        from edgefuse.cli.robustness_table import print_robustness
+
+        print_robustness(report["robustness"], page)

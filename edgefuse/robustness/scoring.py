@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefuse.comparison import Judge, score_sample
+from edgefuse.fidelity import EXACT_DB, decibels
 from edgefuse.golden import GoldenSample
 from edgefuse.noninferiority import MIN_UNITS, Groups, Interval, Scores, mean_interval
 from edgefuse.proportions import clustered_pairs, independent_pairs
@@ -19,19 +21,21 @@ Outputs = Mapping[str, Array]
 
 
 def score_answer(judge: Judge, sample: GoldenSample, outputs: Outputs) -> float:
-    """The metric's value for *outputs*; an answer with NaN is wrong where answers are right or wrong, and has no value
-    (NaN) elsewhere. NaN too where the judge has no metric ("sqnr")."""
+    """The metric's value for *outputs*. An answer with NaN or infinity is wrong where answers are right or wrong, and
+    has no value (NaN) elsewhere. NaN too where the judge has no metric ("sqnr")."""
     if judge.metric is None:
         return math.nan
-    if has_nan(outputs[judge.output]):
+    if is_broken(outputs[judge.output]):
         return 0.0 if judge.metric.binary else math.nan
     value = score_sample(judge, sample, outputs)
     return value if math.isfinite(value) else math.nan
 
 
-def has_nan(array: Array) -> bool:
-    """−inf may be meant (a masked logit); NaN never is."""
-    return array.dtype.kind == "f" and bool(np.isnan(array).any())
+def is_broken(array: Array) -> bool:
+    """Whether *array* has NaN or infinity; −inf may be meant (a masked logit)."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return False
+    return bool((np.isnan(array) | np.isposinf(array)).any())
 
 
 def is_binary(judge: Judge, *scores: Scores) -> bool:
@@ -82,3 +86,33 @@ def mean(values: NDArray[np.float64]) -> float | None:
     """Of those that are numbers; None where none is."""
     kept = values[np.isfinite(values)]
     return float(kept.mean()) if len(kept) else None
+
+
+@dataclass
+class Distance:
+    """How far the outputs of one model are from another's: two numbers for each output."""
+
+    signal: dict[str, float] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    mismatches: int = 0
+
+    def add(self, expected: Outputs, got: Outputs) -> None:
+        """One sample's outputs."""
+        for name, array in expected.items():
+            self._add(name, array.astype(np.float64), got[name].astype(np.float64))
+
+    def _add(self, name: str, one: Scores, other: Scores) -> None:
+        finite = np.isfinite(one) & np.isfinite(other)
+        if not finite.all():
+            same = (one == other) | (np.isnan(one) & np.isnan(other))
+            self.mismatches += int(np.sum(~finite & ~same))
+            one, other = one[finite], other[finite]
+        self.signal[name] = self.signal.get(name, 0.0) + float(np.sum(one**2))
+        self.noise[name] = self.noise.get(name, 0.0) + float(np.sum((other - one) ** 2))
+
+    @property
+    def sqnr_db(self) -> float:
+        """Of the worst output; −300 where one model has NaN or infinity and the other has not."""
+        if self.mismatches:
+            return -EXACT_DB
+        return min((decibels(self.signal[name], self.noise[name]) for name in self.signal), default=EXACT_DB)

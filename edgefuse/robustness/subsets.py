@@ -12,13 +12,13 @@ import numpy as np
 
 from edgefuse.backends import Runner
 from edgefuse.comparison import Judge
-from edgefuse.fidelity import Fidelity, worst_db
 from edgefuse.golden import GoldenSample
 from edgefuse.noninferiority import Groups, Scores
 from edgefuse.robustness.scoring import (
-    Outputs,
+    Distance,
     group_array,
     is_binary,
+    is_broken,
     losses,
     mean,
     mean_loss,
@@ -55,7 +55,7 @@ def measure_subsets(
     the values are dB of the worst output against the golden reference, and there is no drop.
     """
     found = run_subsets(samples, runners, judge, streams, fills, absent, advance)
-    return [_row(found, subset, judge, streams, fills) for subset in found.subsets]
+    return [subset_row(found, subset, judge, streams, fills) for subset in found.subsets]
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Subsets:
 
     subsets: tuple[Absence, ...]
     scores: dict[tuple[Absence, str], list[float]]
-    fidelities: dict[tuple[Absence, str], dict[str, Fidelity]]
+    distances: dict[tuple[Absence, str], Distance]
     nan: dict[tuple[Absence, str], int]
     groups_seen: list[int | None] = field(default_factory=list)
 
@@ -88,15 +88,15 @@ def run_subsets(
     """As :func:`measure_subsets`, before anything is computed from it."""
     subsets = tuple(absent)
     keys = list(itertools.product(dict.fromkeys([NOBODY, *subsets]), runners))
-    found = Subsets(subsets, {key: [] for key in keys}, {key: {} for key in keys}, dict.fromkeys(keys, 0))
+    found = Subsets(subsets, {key: [] for key in keys}, {key: Distance() for key in keys}, dict.fromkeys(keys, 0))
     for sample in samples:
         found.groups_seen.append(sample.group)
         for subset, name in keys:
             outputs = runners[name](without(sample.feed, subset, streams, fills))
             found.scores[subset, name].append(score_answer(judge, sample, outputs))
-            found.nan[subset, name] += any(np.isnan(array).any() for array in outputs.values())
+            found.nan[subset, name] += any(map(is_broken, outputs.values()))
             if judge.metric is None:
-                _add(found.fidelities[subset, name], sample.reference, outputs)
+                found.distances[subset, name].add(sample.reference, outputs)
         advance()
     return found
 
@@ -119,12 +119,7 @@ def subsets_to_measure(streams: Sequence[str]) -> list[Absence]:
     return [frozenset(group) for size in sizes for group in itertools.combinations(streams, size)]
 
 
-def _add(fidelities: dict[str, Fidelity], reference: Outputs, outputs: Outputs) -> None:
-    for name, array in reference.items():
-        fidelities.setdefault(name, Fidelity(name)).add(array, outputs[name])
-
-
-def _row(
+def subset_row(
     found: Subsets,
     subset: Absence,
     judge: Judge,
@@ -145,7 +140,7 @@ def _row(
 def _value(found: Subsets, subset: Absence, name: str, judge: Judge) -> dict[str, Any]:
     nan = max(found.nan[subset, name] - found.nan[NOBODY, name], 0)
     if judge.metric is None:
-        value, clean = (worst_db(found.fidelities[key, name].values()) for key in (subset, NOBODY))
+        value, clean = (found.distances[key, name].sqnr_db for key in (subset, NOBODY))
         return {
             "value": value, "clean": clean, "drop": None, "ci95": None, "ci95_reason": NO_DROP, "nonfinite": nan
         }  # fmt: skip
