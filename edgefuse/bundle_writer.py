@@ -14,8 +14,8 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,23 @@ from edgefuse.manifest import MANIFEST
 ZIP = ".zip"
 
 
-@contextmanager
-def new_bundle(path: Path) -> Iterator[Path]:
+def new_bundle(path: Path) -> AbstractContextManager[Path]:
     """A temporary folder that becomes the bundle at *path* when the block ends well, and vanishes when it does not.
 
     Where *path* ends in ``.zip`` the bundle is written as that one file.
     An older bundle at *path* (or where a link at *path* leads) is replaced; anything else that stands there is refused.
     """
+    return new_folder(path, looks_like_bundle, "bundle")
+
+
+@contextmanager
+def new_folder(path: Path, ours: Callable[[Path], bool], what: str) -> Iterator[Path]:
+    """As :func:`new_bundle`, for any folder that EdgeFuse writes: *ours* says whether what stands at *path* is an older
+    one, and *what* such a folder is called."""
     shown = path
     try:
         path = path.resolve()
-        _check_replaceable(path, shown)
+        _check_replaceable(path, shown, ours, what)
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         work = Path(tempfile.mkdtemp(prefix=f".{path.name}-{os.getpid()}-", dir=path.parent))
@@ -55,16 +61,16 @@ def new_bundle(path: Path) -> Iterator[Path]:
         packed.unlink(missing_ok=True)
 
 
-def _check_replaceable(path: Path, shown: Path) -> None:
+def _check_replaceable(path: Path, shown: Path, ours: Callable[[Path], bool], what: str) -> None:
     if path.is_symlink():  # though resolved: it leads in a circle
         raise UsageError("cannot write there: the link leads to itself", where=str(shown), hint="Choose another -o.")
     seen = _identity(path)
-    if seen is None or _is_empty_folder(path) or looks_like_bundle(path):
+    if seen is None or _is_empty_folder(path) or ours(path):
         return
-    if _identity(path) != seen:  # another process has put its bundle there while we looked
-        return _check_replaceable(path, shown)
+    if _identity(path) != seen:  # another process has put its own there while we looked
+        return _check_replaceable(path, shown, ours, what)
     raise UsageError(
-        "is there already and is no bundle; it is not overwritten",
+        f"is there already and is no {what}; it is not overwritten",
         where=str(shown),
         hint="Choose another -o, or remove it yourself.",
     )

@@ -68,8 +68,17 @@ def search_key(files: Iterable[Path], *words: str) -> str:
             stats = [(item.as_posix(), item.stat().st_size, item.stat().st_mtime_ns) for item in listed]
             digest.update(json.dumps(stats).encode())
         elif path.is_file():
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(_content(path))
     return digest.hexdigest()[:32]
+
+
+def _content(path: Path) -> bytes:
+    """Piece by piece: a recording may be larger than memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.digest()
 
 
 @contextmanager

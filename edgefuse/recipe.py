@@ -51,12 +51,19 @@ class ModelSource:
 
 @dataclass(frozen=True)
 class CalibrationSource:
-    """``samples`` calibrate; at most ``golden`` others (all, by default) are held out for the verdict."""
+    """``path``: a set of samples, a recording, or several recordings. ``samples`` calibrate; at most ``golden`` others
+    (by default all of a set, some hundred of a recording) are held out for the verdict."""
 
-    path: Path | None = None
+    path: Path | tuple[Path, ...] | None = None
     samples: int = 256
     golden: int | None = None
     seed: int = 0
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        if self.path is None:
+            return ()
+        return self.path if isinstance(self.path, tuple) else (self.path,)
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def _read_outputs(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 def _read_calibration(table: Mapping[str, Any], folder: Path, where: str) -> CalibrationSource:
     check_keys(table, ("path", "samples", "golden", "seed"), where)
-    path = typed(table, "path", str, None, where)
+    path = _read_paths(table.get("path"), folder, where)
     samples, golden = typed(table, "samples", int, 256, where), typed(table, "golden", int, None, where)
     for key, count in (("samples", samples), ("golden", golden)):
         if count is not None and count < 1:
@@ -218,7 +225,17 @@ def _read_calibration(table: Mapping[str, Any], folder: Path, where: str) -> Cal
     seed = typed(table, "seed", int, 0, where)
     if seed < 0:
         raise RecipeError(f"seed is {seed}; expected 0 or more", where=where)
-    return CalibrationSource(folder / path if path else None, samples, golden, seed)
+    return CalibrationSource(path, samples, golden, seed)
+
+
+def _read_paths(given: Any, folder: Path, where: str) -> Path | tuple[Path, ...] | None:
+    """One path, or a list of recordings."""
+    if not isinstance(given, list):
+        path = typed({} if given is None else {"path": given}, "path", str, None, where)
+        return folder / path if path else None
+    if not given or not all(isinstance(item, str) and item and "\0" not in item for item in given):
+        raise RecipeError(f"path is {given!r}; expected a string or a list of them", where=where)
+    return tuple(folder / item for item in given)
 
 
 def _read_accuracy(table: Mapping[str, Any], where: str) -> Accuracy:

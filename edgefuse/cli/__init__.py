@@ -20,6 +20,7 @@ from edgefuse.version import __version__
 
 COMMANDS = {
     "compile": "Compile a model for a device, prove it, and write a bundle.",
+    "calibration": "Make calibration sets out of recordings, and look into them.",
     "check": "Judge a bundle again on this machine.",
     "inspect": "Show what is in a bundle or a model file.",
     "lint": "Say what TensorRT would refuse in an ONNX graph, or silently do otherwise.",

@@ -16,7 +16,8 @@ from typing import Any
 from edgefuse.backends import Runner
 from edgefuse.backends.onnxruntime import open_graph
 from edgefuse.bundle_writer import new_bundle
-from edgefuse.calibration import open_calibration
+from edgefuse.calibration import Recorded, open_calibration
+from edgefuse.calibration.examine import check_set
 from edgefuse.candidates import Builder, Reach, kernel_counts, other_backends, reach, refuse_elsewhere, store_artifact
 from edgefuse.check import REFERENCE, Judge, check_labels, judge_accuracy, make_judge
 from edgefuse.compile.dry_run import dry_run
@@ -105,7 +106,7 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
 def _key(request: Request) -> str:
     """What an interrupted search must have in common with this one to be gone on with."""
     recipe = request.recipe
-    files = [request.model, recipe.path, recipe.calibration.path, recipe.model.path, recipe.model.weights]
+    files = [request.model, recipe.path, *recipe.calibration.paths, recipe.model.path, recipe.model.weights]
     words = (request.device.name, str(recipe.accuracy), str(recipe.calibration), str(request.out.resolve()), VERSION)
     return search_key([path for path in files if path is not None], *words)
 
@@ -133,8 +134,10 @@ def _prepare(folder: Path, work: Path, request: Request, steps: Steps) -> Prepar
         judge = _judge(recipe, source.spec)
         step.note(", ".join([source.kind, *source.notes]))
     with steps.step("Reading samples") as step:
-        samples = open_calibration(recipe.calibration, source.spec, recipe.accuracy.label)
-        step.note(f"{len(samples.calibrate)} calibrate, {len(samples.golden)} held out")
+        recorded = Recorded(recipe.recording, recipe.streams, recipe.state, recipe.folder, work)
+        samples = open_calibration(recipe.calibration, source.spec, recipe.accuracy.label, recorded)
+        samples = check_set(samples, recipe.state)
+        step.note(samples.text)
     with steps.step("Float reference"):
         write_golden(golden, samples.golden, source.runner)
         check_labels(read_golden(golden), judge)

@@ -22,7 +22,7 @@ from edgefuse.progress import Step, Steps
 from edgefuse.quantize import Quantizer, Treatment
 from edgefuse.quantize.emulate import write_emulation
 from edgefuse.quantize.fp16 import observe_floats, to_fp16
-from edgefuse.quantize.observe import Range
+from edgefuse.quantize.observe import Range, settled_text
 from edgefuse.spec import ModelSpec
 from edgefuse.trtexec import weakly_typed
 
@@ -89,6 +89,8 @@ class Graphs:
         if base.startswith("int8"):
             nodes = self._quantize(name, facts)
             step.note(f"{facts['int8']} of {facts['operations']} operations in INT8")
+            if name == "int8":
+                step.note(settled_text(self.quantizer.growth))
         if base == "int8+fp16" and weakly_typed(self.device.tensorrt):
             raise ModelError(f"FP16 scales need opset 19, which TensorRT {self.device.tensorrt} does not read")
         if base.endswith("fp16"):
