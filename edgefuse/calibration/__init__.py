@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgefuse.calibration.build import GOLDEN, KIND, Order, build_into, described, read_report
+from edgefuse.calibration.build import build_into
+from edgefuse.calibration.built import described, read_report
 from edgefuse.calibration.paths import find_recordings
-from edgefuse.calibration.recorded import Recorded
+from edgefuse.calibration.recorded import GOLDEN, Order, Recorded
 from edgefuse.calibration.sets import (
     GROUP,
     MARKS,
@@ -32,7 +33,6 @@ from edgefuse.spec import ModelSpec
 
 __all__ = [
     "GROUP",
-    "KIND",
     "MARKS",
     "SPLITS",
     "STAMP",

@@ -7,10 +7,8 @@ The line: the instants at which a sample could be taken (:mod:`.instants`), the 
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,42 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefuse.bundle_writer import new_folder, write_json
+from edgefuse.calibration.built import REPORT, dropped_instants, is_built_set, make_report
 from edgefuse.calibration.choose import candidates, farthest, label_strata, spread_evenly
 from edgefuse.calibration.describe import describe, fingerprint, standardised
-from edgefuse.calibration.instants import Anchor
 from edgefuse.calibration.reading import Taken, resting_state, take_samples
-from edgefuse.calibration.recorded import Recorded, Source, open_sources
+from edgefuse.calibration.recorded import Order, Source, open_sources
 from edgefuse.calibration.sets import GROUP, SPLITS, STAMP
 from edgefuse.calibration.stretches import assign
 from edgefuse.errors import CalibrationError
-from edgefuse.noninferiority import MIN_SAMPLES, MIN_UNITS
 from edgefuse.progress import Steps
 from edgefuse.recordings.mapping import LABEL
 from edgefuse.samples import SampleWriter
-from edgefuse.spec import Array, ModelSpec
+from edgefuse.spec import Array
 
-FORMAT = 1
-KIND = "edgefuse calibration set"
-REPORT, SAMPLES = "report.json", "samples.npz"
-GOLDEN = 500
-"""Held-out samples where the recipe does not say how many: enough for most limits, and few enough to carry."""
+SAMPLES = "samples.npz"
 
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is wanted: ``samples`` that calibrate and ``golden`` held-out ones of *spec*'s inputs. ``label`` is the name
-    of the array with the labels; None: they are not needed, and called "label" where there are some. ``anchor`` None:
-    see :func:`edgefuse.calibration.instants.settle_anchor`."""
-
-    spec: ModelSpec
-    recorded: Recorded = field(default_factory=Recorded)
-    label: str | None = None
-    samples: int = 256
-    golden: int = GOLDEN
-    seed: int = 0
-    anchor: Anchor | None = None
 
 
 def build_set(paths: Sequence[Path], order: Order, out: Path, steps: Steps) -> dict[str, Any]:
@@ -63,31 +41,6 @@ def build_set(paths: Sequence[Path], order: Order, out: Path, steps: Steps) -> d
     """
     with new_folder(out, is_built_set, "calibration set that EdgeFuse has built") as folder:
         return build_into(paths, order, folder, steps)
-
-
-def is_built_set(path: Path) -> bool:
-    return read_report(path) is not None
-
-
-def read_report(path: Path) -> dict[str, Any] | None:
-    """What :func:`build_set` wrote of the set at *path*; None where it did not make it."""
-    try:
-        found = json.loads((path / REPORT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.get("kind") == KIND else None
-
-
-def described(report: Mapping[str, Any]) -> str:
-    """What a line says behind the numbers of samples: out of what, and what was left out."""
-    names = [item["path"] for item in report["recordings"]]
-    shown = names[0] if len(names) == 1 else f"{len(names)} recordings"
-    dropped = report["dropped"]
-    if not dropped:
-        return f" from {shown}"
-    reasons = next(iter(dropped)) if len(dropped) == 1 else ", ".join(f"{dropped[name]} {name}" for name in dropped)
-    count = sum(dropped.values())
-    return f" from {shown}; {count} instant{'' if count == 1 else 's'} dropped ({reasons})"
 
 
 @dataclass(frozen=True)
@@ -137,7 +90,7 @@ def build_into(paths: Sequence[Path], order: Order, folder: Path, steps: Steps) 
             bar.advance()
         if writer.rows != len(chosen):
             raise CalibrationError("changed while it was read", where=_named(sources))
-    report = _report(order, sources, pool, builder.groups(golden), len(chosen), kept)
+    report = make_report(order, sources, {"calibrate": len(chosen), "golden": kept, **_shares(sources, pool, golden)})
     for source in sources:
         source.recording.close()
     write_json(folder / REPORT, report)
@@ -171,9 +124,6 @@ class _Builder:
             found[self._label] = taken.label
         stamp = self._sources[int(self._pool.source[row])].aligned.times_ns[taken.instant]
         return found | {GROUP: self._pool.group[row], STAMP: np.asarray(stamp)}
-
-    def groups(self, rows: Indices) -> int:
-        return len(np.unique(self._pool.group[rows]))
 
     def choose(self, seen: set[bytes], steps: Steps) -> Indices:
         """Rows of the samples that calibrate: see :mod:`edgefuse.calibration.choose`. None that equals a held-out one
@@ -228,8 +178,19 @@ def _pool(sources: Sequence[Source], seed: int) -> _Pool:
     )
 
 
+def _shares(sources: Sequence[Source], pool: _Pool, golden: Indices) -> dict[str, Any]:
+    """How the time was split."""
+    return {
+        "stretches": len(np.unique(pool.stretch)),
+        "golden_stretches": len(np.unique(pool.stretch[pool.held_out])),
+        "golden_groups": len(np.unique(pool.group[golden])),
+        "gap_ms": max(source.cut.gap_ns for source in sources) / 1e6,
+        "in_gaps": pool.in_gaps,
+    }
+
+
 def _nothing(sources: Sequence[Source]) -> CalibrationError:
-    dropped = _dropped(sources)
+    dropped = dropped_instants(sources)
     reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
     return CalibrationError(
         f"gives no samples: of {dropped.total()} instants {reasons}" if dropped else "gives no samples",
@@ -241,53 +202,3 @@ def _nothing(sources: Sequence[Source]) -> CalibrationError:
 
 def _named(sources: Sequence[Source]) -> str:
     return ", ".join(str(source.path) for source in sources)
-
-
-def _dropped(sources: Sequence[Source]) -> Counter[str]:
-    """Reason to number of instants, of all sources."""
-    found = Counter[str]()
-    for source in sources:
-        found.update(source.aligned.dropped)
-        found.update(source.dropped)
-    return found
-
-
-def _report(
-    order: Order, sources: Sequence[Source], pool: _Pool, groups: int, calibrate: int, golden: int
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "kind": KIND,
-        "recordings": [source.to_json() for source in sources],
-        "split": {
-            "by": "stretches of time",
-            "seed": order.seed,
-            "calibrate": calibrate,
-            "golden": golden,
-            "stretches": len(np.unique(pool.stretch)),
-            "golden_stretches": len(np.unique(pool.stretch[pool.held_out])),
-            "golden_groups": groups,
-            "gap_ms": max(source.cut.gap_ns for source in sources) / 1e6,
-            "in_gaps": pool.in_gaps,
-        },
-        "asked": {"calibrate": order.samples, "golden": order.golden},
-        "dropped": dict(_dropped(sources).most_common()),
-        "state": sorted(order.recorded.state),
-        "notes": _notes(order, sources, groups, calibrate, golden),
-    }
-
-
-def _notes(order: Order, sources: Sequence[Source], groups: int, calibrate: int, golden: int) -> list[str]:
-    """What a person should know before the set is relied on."""
-    found = []
-    if calibrate < order.samples:
-        found.append(f"{calibrate} samples calibrate; {order.samples} were asked for")
-    if golden < min(order.golden, MIN_SAMPLES):
-        found.append(f"{golden} samples are held out; a metric without bounds needs {MIN_SAMPLES} to pass")
-    if groups < MIN_UNITS:
-        found.append(f"they are of {groups} stretches of about a second; a verdict needs {MIN_UNITS}")
-    if order.recorded.state:
-        found.append(f"{', '.join(sorted(order.recorded.state))}: the model's state is zero, as a stream begins")
-    for source in sources:
-        found += [f"{source.path.name}: {note}" for note in (source.recording.damage, *source.recording.notes) if note]
-    return found

@@ -18,6 +18,9 @@ from edgefuse.recordings.mapping import LABEL, Sources
 from edgefuse.spec import ModelSpec
 from edgefuse.stream.policy import StreamPolicy, override, sensor_inputs
 
+GOLDEN = 500
+"""Held-out samples where the recipe does not say how many: enough for most limits, and few enough to carry."""
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -30,6 +33,21 @@ class Recorded:
     state: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     work: Path | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted: ``samples`` that calibrate and ``golden`` held-out ones of *spec*'s inputs. ``label`` is the name
+    of the array with the labels; None: they are not needed, and called "label" where there are some. ``anchor`` None:
+    see :func:`edgefuse.calibration.instants.settle_anchor`."""
+
+    spec: ModelSpec
+    recorded: Recorded = field(default_factory=Recorded)
+    label: str | None = None
+    samples: int = 256
+    golden: int = GOLDEN
+    seed: int = 0
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True)

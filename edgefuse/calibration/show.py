@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from edgefuse.calibration.build import Order, read_report
+from edgefuse.calibration.built import read_report
 from edgefuse.calibration.choose import spread_evenly
 from edgefuse.calibration.examine import describe_set, examine
 from edgefuse.calibration.measure import measure
 from edgefuse.calibration.paths import recordings_at
 from edgefuse.calibration.reading import Taken, resting_state, take_samples
-from edgefuse.calibration.recorded import Recorded, Source, open_sources
+from edgefuse.calibration.recorded import Order, Recorded, Source, open_sources
 from edgefuse.calibration.sets import MARKS, SPLITS, CalibrationSet, Sample, read_set
 from edgefuse.calibration.tracks import Times
 from edgefuse.errors import CalibrationError, RecipeError

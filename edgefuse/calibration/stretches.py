@@ -1,6 +1,6 @@
 """Which time calibrates and which is held out. Samples that are close in time are alike, so whole stretches of time go
 to one split, and between stretches of different splits lies a gap as long as a sample's data reach back. Within a
-stretch, samples of about a second are one group: they stand and fall together. Numpy only. """
+stretch, samples of about a second are one group: they stand and fall together. Numpy only."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STRETCHES = 40
 """As many as the gaps allow: twenty places and times in either split."""
 
 WIDE, NARROW = 4.0, 1.5
-"""A stretch lasts for at least so many gaps: four, so that they take no more than a quarter of the time; where
-there would be fewer stretches than ``2 * MIN_UNITS``, one and a half."""
+"""A stretch lasts for at least four gaps, so that they take no more than a quarter of the time, and for four groups;
+where there would be fewer stretches than ``2 * MIN_UNITS``, for one and a half gaps."""
 
 WHOLE = 4
 """From so many recordings on whole ones are held out; of fewer, the ranges would lack what only one of them shows."""
@@ -116,7 +116,7 @@ def _count(cut: Cut, share: float) -> int:
     """How many stretches: an even number, so that both splits get as much."""
     gap_ns = max(cut.gap_ns, 1)
     most, least = STRETCHES * share, 2 * MIN_UNITS * share
-    count = min(most, cut.span_ns / (WIDE * gap_ns))
+    count = min(most, cut.span_ns / (WIDE * max(gap_ns, GROUP_NS)))
     if count < least:
         count = min(least, cut.span_ns / (NARROW * gap_ns))
     return max(int(count + 0.1) // 2 * 2, 2)

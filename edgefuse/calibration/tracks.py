@@ -20,7 +20,8 @@ Times = NDArray[np.int64]
 
 WARM = 256
 """Deliveries that are pushed into a window before those that it holds: its estimate of the sensor's clock forgets a
-tenth with each, so that after so many nothing is left of where it began (0.9²⁵⁶ = 2·10⁻¹²)."""
+tenth with each, so that after so many nothing is left of where it began (0.9²⁵⁶ = 2·10⁻¹²). Without a rate there is
+none, and as many as the window holds stand in for those that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -129,5 +130,5 @@ def _windows(
             restart = place
         full[place], begun[place] = window.full, restart
     places = np.arange(len(times))
-    warm = WARM if policy.sample_hz else 0
+    warm = WARM if policy.sample_hz else held
     return full, np.maximum(begun, places - held - warm), times[np.maximum(begun, places - held)]

@@ -14,12 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgefuse.bundle_writer import ZIP
-from edgefuse.calibration.build import GOLDEN, Order, build_set
+from edgefuse.calibration.build import build_set
 from edgefuse.calibration.examine import examine
 from edgefuse.calibration.instants import parse_anchor
 from edgefuse.calibration.lint import ERROR
 from edgefuse.calibration.paths import find_recordings
-from edgefuse.calibration.recorded import Recorded
+from edgefuse.calibration.recorded import GOLDEN, Order, Recorded
 from edgefuse.calibration.show import read_built, recipe_inputs, show
 from edgefuse.cli.place import check_place
 from edgefuse.errors import CalibrationError, InputError, UsageError
@@ -44,9 +44,10 @@ def command() -> None:
 @click.option("--golden", type=click.IntRange(1), help=f"Held-out samples [default: the recipe's, or {GOLDEN}].")
 @click.option("--seed", type=click.IntRange(0), help="Another choice of samples [default: the recipe's, or 0].")
 @click.option(
-    "--anchor", help="Take samples at the deliveries of this stream, at each label, or at a rate (20hz). [default: the "
-    "fastest stream of whole deliveries]"
-)  # fmt: skip
+    "--anchor",
+    help="Take samples at the deliveries of this stream (or of label), or at a rate: 20hz. [default: the fastest "
+    "stream of whole deliveries]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the set's report as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
 def build(

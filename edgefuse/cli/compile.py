@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--require-device", is_flag=True, help="Refuse to make a portable bundle where the device is not here.")
 @click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
-@click.option("--calibration", type=click.Path(path_type=Path), help="Real samples: an .npz file or a folder of them.")
+@click.option("--calibration", type=click.Path(path_type=Path), help="Real samples (.npz, a folder), or a recording.")
 @click.option(
     "-o",
     "--output",

@@ -131,8 +131,11 @@ def unmapped(path: Path, topics: Mapping[str, Topic], wanted: Mapping[str, Wante
 
 
 def _guess(item: TensorSpec, topics: Mapping[str, Topic]) -> str:
-    """A topic whose type fits the input's modality, the one whose name is nearest; "…" where there is none."""
+    """Of the topics whose type fits the input's modality, or of all, one that has the input's name in its own or is
+    called much like it; "…" where there is none."""
     kinds = KINDS.get(item.modality or "", ())
     fitting = [topic.name for kind in kinds for topic in topics.values() if kind in topic.type]
-    named = difflib.get_close_matches(item.name, list(fitting or topics), n=1, cutoff=0.3 if fitting else 0.5)
-    return named[0] if named else fitting[0] if fitting else "…"
+    known = list(dict.fromkeys(fitting)) or sorted(topics)
+    within = [name for name in known if item.name.lower() in name.lower()]
+    close = within or difflib.get_close_matches(item.name, known, n=1, cutoff=0.3 if fitting else 0.6)
+    return close[0] if close else fitting[0] if fitting else "…"

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from edgefuse.calibration import Recorded, open_calibration
-from edgefuse.calibration.build import Order, build_set, described, is_built_set
+from edgefuse.calibration import build as building
+from edgefuse.calibration.build import build_set
+from edgefuse.calibration.built import described, is_built_set
 from edgefuse.calibration.instants import Anchor
+from edgefuse.calibration.recorded import Order
 from edgefuse.errors import CalibrationError, InputError, UsageError
 from edgefuse.progress import Steps
 from edgefuse.recipe import CalibrationSource
@@ -70,9 +73,8 @@ def test_no_delivery_is_in_both_splits(recording, tmp_path):
 
 
 def test_classes_calibrate_in_equal_numbers_and_are_held_out_as_they_come(tmp_path):
-    labels = np.array([0] * 14 + [1] * 3 + [2] * 3).reshape(20)
-    labels = labels[np.random.default_rng(1).permutation(20)]
-    path = write(tmp_path / "r.npz", robot(seconds=60.0, labels=np.repeat(labels, 3)))
+    labels = np.random.default_rng(1).permutation([0] * 42 + [1] * 9 + [2] * 9)
+    path = write(tmp_path / "r.npz", robot(seconds=60.0, labels=labels))
     build([path], tmp_path / "set", replace(ORDER, samples=45, golden=200))
     counts = np.bincount(arrays(tmp_path / "set", "calibrate")["label"])
     assert counts.tolist() == [15, 15, 15]
@@ -89,10 +91,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_others(recording, tmp_pa
     assert files[0] == files[1] and files[0] != files[2]
 
 
-def test_those_that_calibrate_are_not_the_first_and_stand_in_no_order(recording, tmp_path):
+def test_those_that_calibrate_are_not_the_first_and_stand_in_no_order(recording, tmp_path, monkeypatch):
+    choose = building.farthest
+    monkeypatch.setattr(building, "farthest", lambda *given: sorted(choose(*given)))
     build([recording], tmp_path / "set")
     stamps = arrays(tmp_path / "set", "calibrate")["stamp_ns"]
-    assert (stamps - stamps.min()).max() > 15e9 and (np.diff(stamps) < 0).any()
+    assert (stamps - stamps.min()).max() > 15e9 and 10 < (np.diff(stamps) < 0).sum() < 30
 
 
 def test_what_was_left_out_is_counted_by_reason(tmp_path):
@@ -132,6 +136,13 @@ def test_labels_have_the_metrics_name_and_must_be_there(recording, tmp_path):
     assert "label" not in arrays(tmp_path / "w", "golden")
     with pytest.raises(CalibrationError, match="no labels, and the metric needs 'digit'"):
         build([unlabelled], tmp_path / "x", replace(ORDER, label="digit"))
+
+
+def test_time_whose_label_nobody_knows_gives_no_samples(tmp_path):
+    labels = np.where(np.arange(40) % 4 == 1, np.nan, 2.0)
+    report = build([write(tmp_path / "r.npz", robot(seconds=40.0, labels=labels))], tmp_path / "set")
+    assert 0.2 < report["dropped"]["label unknown (NaN)"] / report["recordings"][0]["instants"] < 0.3
+    assert set(arrays(tmp_path / "set", "golden")["label"].tolist()) == {2.0}
 
 
 def test_several_recordings_are_one_set(recording, tmp_path):

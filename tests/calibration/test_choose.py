@@ -84,6 +84,11 @@ def test_each_cell_gives_its_share_once():
     assert found == farthest(vectors, cells, rng(4))
 
 
+def test_what_a_rare_class_lacks_the_others_give():
+    cells = candidates(np.repeat([0, 1, 2], [900, 80, 5]), np.zeros(985, np.int64), 60, rng())
+    assert sorted(count for _, count in cells) == [5, 27, 28]
+
+
 @pytest.mark.parametrize("wanted", [1, 7, 1000])
 def test_candidates_are_never_more_than_there_are(wanted):
     cells = candidates(np.zeros(50, np.int64), np.repeat([1, 2], 25), wanted, rng())

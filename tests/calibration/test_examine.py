@@ -49,7 +49,10 @@ def findings(path, calibrate, golden, finite=True):
 
 
 def test_a_good_set_has_no_findings(tmp_path):
-    assert findings(tmp_path, samples(400), samples(300, 1)) == []
+    found = examine(opened(tmp_path, samples(400), samples(300, 1)))
+    assert found["findings"] == []
+    assert found["likeness"] == {"repeated": {"calibrate": 0, "golden": 0}, "shared": 0,
+                                 "near": {"calibrate": 0.0, "golden": 0.0}, "near_shared": 0.0}  # fmt: skip
 
 
 def test_the_figures_are_those_of_all_values(tmp_path):
@@ -190,7 +193,7 @@ def test_rare_classes_are_told(tmp_path):
 
 def test_held_out_values_outside_the_range_are_told_with_their_share(tmp_path):
     golden = samples(300, 1)
-    golden["imu"][:30, 0, 0, :] = 10.0  # 180 of 36000
+    golden["imu"][:30, 0, 0, :] = np.repeat([10.0, -10.0], 3)  # 180 of 36000
     found = findings(tmp_path, samples(400), golden)
     assert len(found) == 1 and found[0][:2] == ("warning", "imu")
     assert found[0][2].startswith("0.5 % of the held-out values lie outside its range, by up to 1.2e+02 %")

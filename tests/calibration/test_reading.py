@@ -69,6 +69,24 @@ def test_a_chosen_sample_is_the_same_as_among_all(tmp_path):
         assert all(np.array_equal(array, everything[now_ns].feed[name]) for name, array in taken.feed.items())
 
 
+def test_what_cannot_be_used_makes_no_window_of_other_times(tmp_path):
+    """One in six samples of the gyro is NaN, and each window is far from the one before."""
+    arrays = robot(seconds=20.0, lost=0.0)
+    arrays["gyro"][::6] = np.nan
+    changes = policies(sample_hz=None)
+    source = opened(write(tmp_path / "r.npz", arrays), changes)
+    everything, _ = samples(source)
+    some, dropped = samples(source, range(20, 500, 40))
+    assert len(some) > 6 and set(dropped) <= {"imu: not finite", "window of imu not full"}
+    for now_ns, taken in some.items():
+        assert np.array_equal(taken.feed["gyro"], everything[now_ns].feed["gyro"])
+    arrays["gyro"][200:230] = np.nan  # more than a window and its reserve
+    source = opened(write(tmp_path / "s.npz", arrays), changes)
+    after = int(np.searchsorted(source.aligned.times_ns, arrays["gyro.stamp_ns"][232]))
+    some, dropped = samples(source, [10, after])
+    assert len(some) == 1 and dropped == {"window of imu not full": 1}
+
+
 def push_until(stream, arrays, now_ns):
     """Everything that a sensor with these policies had acquired by *now_ns*; the camera's stamps are 20 ms late."""
     for stream_name, names, ahead in [

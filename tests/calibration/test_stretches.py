@@ -46,16 +46,16 @@ def test_no_data_are_in_both_splits(seconds, reach_ms, seed, changes):
 
 
 def test_stretches_alternate_and_both_splits_get_about_half():
-    [found] = assign([cut(120.0)], 0)
+    [found] = assign([cut(200.0)], 0)
     turns = [int(found.held_out[found.stretch == stretch][0]) for stretch in np.unique(found.stretch)]
     assert turns == [0, 1] * 20 and found.kept.mean() > 0.95
     assert 0.45 < found.held_out[found.kept].mean() < 0.55
-    [other] = assign([cut(120.0)], 1)
+    [other] = assign([cut(200.0)], 1)
     assert (other.held_out != found.held_out).all()
 
 
 @pytest.mark.parametrize(
-    ("seconds", "reach_ms", "stretches"), [(30, 100, 40), (30, 400, 18), (10, 400, 16), (10, 2000, 2)]
+    ("seconds", "reach_ms", "stretches"), [(200, 100, 40), (80, 100, 22), (30, 400, 16), (10, 400, 16), (10, 2000, 2)]
 )
 def test_there_are_as_many_stretches_as_the_gaps_allow(seconds, reach_ms, stretches):
     [found] = assign([cut(seconds, reach_ms=reach_ms)], 0)
@@ -78,7 +78,7 @@ def test_too_little_time_is_told_with_what_a_sample_needs():
 
 
 def test_two_recordings_share_the_stretches_and_groups_are_their_own():
-    found = assign([cut(30.0), cut(90.0)], 0)
+    found = assign([cut(50.0), cut(150.0)], 0)
     counts = [len(np.unique(item.stretch)) for item in found]
     assert counts == [10, 30] and not set(found[0].group) & set(found[1].group)
     assert not set(found[0].stretch) & set(found[1].stretch)

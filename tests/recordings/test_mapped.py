@@ -21,7 +21,10 @@ from tests.recordings.memory import Memory
 from tests.recordings.writers import (
     drive,
     protobuf_type,
+    shade,
     write_bag,
+    write_hdf5,
+    write_lerobot,
     write_mcap_json,
     write_mcap_protobuf,
     write_mcap_ros1,
@@ -441,6 +444,50 @@ def test_every_format_of_ros_gives_the_same_deliveries(kind, tmp_path):
     assert recording.dropped == {"camera": {"no wheel within 1 ms": 5}}
     assert [m.arrival_ns for m in found] == sorted(m.arrival_ns for m in found)
     recording.close()
+
+
+ROWS = {
+    "HDF5": lambda folder: write_hdf5(
+        folder / "r.h5",
+        {
+            "observations/images/top": np.stack([np.full((32, 48, 3), shade(n), np.uint8) for n in range(13)]),
+            "observations/state": np.array([[n, 0.0] for n in range(8)] + [[n, 1.0] for n in range(5)]),
+            "task": ["go left"] * 13,
+            "reward": np.arange(13) / 2,
+        },
+        fps=10,
+    ),
+    "LeRobot": lambda folder: write_lerobot(folder / "set"),
+}
+NAMES = {
+    "HDF5": ("observations/images/top", "observations/state", "reward"),
+    "LeRobot": ("observation.images.top", "observation.state", "action"),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_datasets_of_rows_are_topics_of_arrays_and_texts(kind, tmp_path):
+    image, state, label = NAMES[kind]
+    inputs = TensorSpec("image", (1, 3, 8, 12)), TensorSpec("state", (1, 2)), TensorSpec("task", (1, 3), "int64")
+    wanted = {"camera": Wanted(inputs[:2]), "goal": Wanted(inputs[2:])}
+    steps = [{"resize": {"size": [8, 12], "method": "area"}}, {"cast": "float32"}, {"layout": "HWC->CHW"}]
+    words = [{"words": {"vocabulary": ["go", "left"], "length": 3}}]
+    tables = {"image": {"topic": image, "transforms": steps}, "state": {"topic": state},
+              "task": {"topic": "task", "transforms": words}, "label": {"topic": label}}  # fmt: skip
+    path = ROWS[kind](tmp_path)
+    recording = open_recording(path, wanted, read_sources(tables, "recording"))
+    cameras = list(recording.messages(["camera"]))
+    assert [m.arrays["state"][0].tolist() for m in cameras] == [[n, 0] for n in range(8)] + [[n, 1] for n in range(5)]
+    shown = [float(m.arrays["image"].mean()) for m in cameras]
+    assert np.allclose(shown, [shade(n) for n in range(13)], atol=4), "a video is lossy"
+    assert {m.arrays["task"].shape for m in recording.messages(["goal"])} == {(1, 3)}
+    assert [np.ravel(found.value)[0] for found in recording.labels()][:3] == [0, 0.5, 1.0]
+    assert recording.dropped == {} and recording.notes == () and recording.label_count == 13
+    one = list(recording.messages(chosen={"camera": {9}}))
+    assert [m.number for m in one] == [9] and abs(float(one[0].arrays["image"].mean()) - shade(9)) < 4
+    with pytest.raises(RecordingError) as caught:
+        open_recording(path, wanted)
+    assert f'[recording.image]\ntopic = "{image}"\n[recording.state]\ntopic = "{state}"' in caught.value.hint
 
 
 def test_json_and_protobuf_are_taken_by_their_fields(tmp_path):
