@@ -11,13 +11,14 @@ When a row was acquired is looked for, for a dataset ``a/image``, in this order;
 It arrived at ``a/image.arrival_ns`` or ``a/arrival_ns``, otherwise when it was acquired; nothing arrives before what
 stands in an earlier row.
 
-A file of episodes (``data/demo_0/…``, as robomimic writes it) has the topics of one episode; the episodes lie one behind
-another, at least 10 s apart, so that streams begin anew. Rows are read when they are decoded, a few together.
+A file of episodes (``data/demo_0/…``, as robomimic writes it) has the topics of one episode; the episodes lie one
+behind another, at least 10 s apart, so that streams begin anew. Rows are read when they are decoded, a few together.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,12 +47,18 @@ SLAB = 1 << 20
 """Bytes of rows that are read together."""
 LARGEST_CHUNK = 16 << 20
 """A chunk up to this is read as a whole, since it has to be unpacked as a whole."""
-CACHE = 64 << 20
-"""Of unpacked chunks, for each dataset that is read."""
+LARGEST_CACHE = 256 << 20
+"""For a larger one, which would be unpacked again for every few rows."""
 VLEN_ROWS = 16
+MOST_ROWS, LARGEST_ROW = 1 << 28, 1 << 30
+"""What claims more is damaged, or made to fill the memory."""
 
-READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+READ_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError)
 """What h5py raises where a file is damaged."""
+
+
+Shapes = dict[str, tuple[tuple[int, ...], Any, int]]
+"""Place to shape, dtype and bytes of a chunk."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Part:
     place: str
     rows: int
     episode: int | None
+    chunk_bytes: int
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,10 @@ class Hdf5Topics:
 
     def messages(self, names: Collection[str]) -> Iterator[Raw]:
         with reading(self.path):
-            file = _open_file(self.path)
-            found = [self._rows(file, topic) for topic in self.parts if topic in names]
+            chosen = [topic for topic in self.parts if topic in names]
+            largest = max((part.chunk_bytes for topic in chosen for part in self.parts[topic]), default=0)
+            file = _open_file(self.path, min(largest + SLAB, LARGEST_CACHE) if largest > LARGEST_CHUNK else SLAB)
+            found = [self._rows(file, topic) for topic in chosen]
         return heapq.merge(*found, key=attrgetter("arrival_ns"))
 
     def close(self) -> None:
@@ -98,38 +108,44 @@ def open(path: Path) -> Hdf5Topics:
     """See :class:`edgefuse.recordings.topics.Format`."""
     topics, parts, damage = dict[str, Topic](), dict[str, list[Part]](), ""
     with reading(path), _open_file(path) as file:
-        shapes: dict[str, tuple[tuple[int, ...], Any]] = {}
+        shapes: Shapes = {}
         try:
             file.visititems(partial(_note_dataset, shapes))
+            endless = [place for place, (shape, *_) in shapes.items() if shape[0] > MOST_ROWS]
+            for place in endless:
+                damage = f"{place} claims to have {shapes.pop(place)[0][0]} rows"
         except READ_ERRORS as error:
             damage = f"not all of its datasets can be found: {_reason(error)}"
             if not shapes:
                 raise RecordingError(damage, where=str(path)) from error
-        for place, (shape, dtype) in shapes.items():
+        for place, (shape, dtype, chunk_bytes) in shapes.items():
             match = EPISODE.fullmatch(place)
             name, episode = (match[2], int(match[1])) if match else (place, None)
-            parts.setdefault(name, []).append(Part(place, shape[0], episode))
+            parts.setdefault(name, []).append(Part(place, shape[0], episode, chunk_bytes))
             count = (topics[name].count or 0) if name in topics else 0
             topics[name] = Topic(name, f"{dtype} {shape_text(shape[1:])}".strip(), count + shape[0])
         ordered = {name: tuple(sorted(found, key=lambda part: part.episode or 0)) for name, found in parts.items()}
         return Hdf5Topics(path, topics, ordered, _lay_out(path, file, ordered), damage)
 
 
-def _note_dataset(shapes: dict[str, tuple[tuple[int, ...], Any]], name: str, item: Any) -> None:
+def _note_dataset(shapes: Shapes, name: str, item: Any) -> None:
     if isinstance(item, h5py.Dataset) and item.shape and not is_time(name) and not item.external:
-        shapes[name] = item.shape, item.dtype
+        shapes[name] = item.shape, item.dtype, math.prod(item.chunks or ()) * int(item.dtype.itemsize)
 
 
 def _lay_out(path: Path, file: Any, parts: Mapping[str, Sequence[Part]]) -> dict[int | None, int]:
     """What is added to the times of each episode, so that they lie one behind another."""
     spans: dict[int, tuple[int, int]] = {}
-    for part in (part for found in parts.values() for part in found if part.episode is not None and part.rows):
+    for part in (part for found in parts.values() for part in found):
+        if part.episode is None or not part.rows:
+            continue
         try:
             stamps, arrivals = _read_times(path, file, part)
         except RecordingError:  # only those that are asked for must have times
             continue
-        start, end = spans.get(part.episode, (stamps[0], arrivals[-1]))
-        spans[part.episode] = min(start, int(stamps.min())), max(end, int(arrivals[-1]))
+        first, last = int(stamps.min()), int(arrivals[-1])
+        start, end = spans.get(part.episode, (first, last))
+        spans[part.episode] = min(start, first), max(end, last)
     shifts: dict[int | None, int] = {None: 0}
     at = START_NS
     for episode, (start, end) in sorted(spans.items()):
@@ -146,10 +162,10 @@ def _read_times(path: Path, file: Any, part: Part) -> Times:
         raise RecordingError(f"its times cannot be read: {_reason(error)}", where=where) from error
 
 
-def _open_file(path: Path) -> Any:
+def _open_file(path: Path, cache_bytes: int = SLAB) -> Any:
     size = path.stat().st_size
     try:
-        return h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE)
+        return h5py.File(path, "r", locking=False, rdcc_nbytes=cache_bytes)
     except OSError as error:
         if error.errno:
             raise
@@ -178,8 +194,8 @@ class _Rows:
             if not self._start <= index < self._start + len(self._slab):
                 self._dataset = self._dataset or self._file[self._place]
                 count = _rows_together(self._dataset)
-                self._start = index // count * count
-                self._slab = self._dataset[self._start : self._start + count]
+                start = index // count * count
+                self._slab, self._start = self._dataset[start : start + count], start
             return _plain(self._slab[index - self._start])
         except READ_ERRORS as error:
             raise ValueError(f"row {index} cannot be read: {_reason(error)}") from error
@@ -188,10 +204,12 @@ class _Rows:
 def _rows_together(dataset: Any) -> int:
     if dataset.dtype.hasobject:
         return VLEN_ROWS
-    size = max(dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=np.int64)), 1)
+    size = max(int(dataset.dtype.itemsize) * math.prod(dataset.shape[1:]), 1)
+    if size > LARGEST_ROW:
+        raise ValueError(f"it claims to have {size} bytes")
     if dataset.chunks and dataset.chunks[0] * size <= LARGEST_CHUNK:
         return int(dataset.chunks[0])
-    return max(SLAB // size, 1)
+    return int(max(SLAB // size, 1))
 
 
 def _plain(value: Any) -> Any:

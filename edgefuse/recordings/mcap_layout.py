@@ -1,5 +1,5 @@
-"""Where an MCAP file's messages lie, from its summary or, where that is missing or damaged, from its records one by one
-(:mod:`edgefuse.recordings.mcap_walk`). The records are parsed by the ``mcap`` library. https://mcap.dev/spec
+"""What an MCAP file's summary says of where messages lie, and the records that both it and the walk over a file without
+one (:mod:`edgefuse.recordings.mcap_walk`) read. The only file that imports ``mcap``. https://mcap.dev/spec
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""An MCAP file's layout, from record to record without reading messages: of a file that has no summary, because the
-robot lost power, or is damaged."""
+"""An MCAP file's layout: its summary's or, where that is missing (the robot lost power) or damaged, from record to
+record without reading messages."""
 
 from __future__ import annotations
 
@@ -170,5 +170,5 @@ class _Walk:
             self.layout.damage.append(f"bytes {self.at} to {self.end} are damaged")
             return
         self.file.seek(self.end - len(MAGIC))
-        intact = self.file.read() == MAGIC
+        intact = self.end > 2 * len(MAGIC) and self.file.read() == MAGIC
         self.layout.ended = f"damaged from byte {self.at} on," if intact else "cut short"

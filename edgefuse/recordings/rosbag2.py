@@ -18,7 +18,7 @@ from edgefuse.errors import MissingToolError, RecordingError
 from edgefuse.recordings import mcap, rosbag2_sqlite
 from edgefuse.recordings.blocks import in_order
 from edgefuse.recordings.compression import unpack_file
-from edgefuse.recordings.topics import Raw, Topic, Topics, reading
+from edgefuse.recordings.topics import Raw, Topic, Topics, read_small, reading
 
 try:
     from ruamel.yaml import YAML
@@ -29,7 +29,7 @@ except ImportError as error:
     ) from error
 
 METADATA = "metadata.yaml"
-LARGEST_METADATA = 64 << 20
+LARGEST_METADATA = 16 << 20
 PACKED = ".zstd"
 
 TemporaryFolder = tempfile.TemporaryDirectory[str]
@@ -91,6 +91,8 @@ def open(folder: Path) -> FolderTopics:
             except RecordingError as error:
                 notes.append(f"{name}: {error.what}")
     if not parts:
+        if unpacked:
+            unpacked.cleanup()
         raise RecordingError("; ".join(notes) or "holds no .mcap and no .db3 file", where=str(folder))
     return FolderTopics(parts, _topics(parts.values()), tuple(notes), unpacked)
 
@@ -104,7 +106,7 @@ def _open_part(path: Path, distribution: str, unpacked: TemporaryFolder | None, 
     if unpacked and path.name.endswith(PACKED):
         target = Path(unpacked.name, path.name.removesuffix(PACKED))
         if not unpack_file(path, target):
-            notes.append(f"{path.name}: its zstd data are damaged or cut short")
+            notes.append(f"{path.name}: its zstd data are damaged")
         path = target
     return opener(path)
 
@@ -135,8 +137,7 @@ def _read_metadata(path: Path) -> Metadata:
     if not path.is_file():
         return Metadata(damage=f"{METADATA} is missing: the recorder did not end")
     try:
-        with path.open("rb") as file:
-            about = YAML(typ="safe").load(file.read(LARGEST_METADATA))["rosbag2_bagfile_information"]
+        about = YAML(typ="safe").load(read_small(path, LARGEST_METADATA))["rosbag2_bagfile_information"]
         names = tuple(PurePath(str(item)).name for item in about["relative_file_paths"])
         return Metadata(names, str(about.get("ros_distro") or ""))
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):

@@ -6,7 +6,7 @@ Standard library and ``rosbags``, which needs no ROS.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache, partial
 from typing import Any
 
@@ -28,6 +28,9 @@ CDR, ROS1 = "cdr", "ros1"
 ZSTD = b"\x28\xb5\x2f\xfd"
 HEAD = 64
 """Within these first bytes stands a header's stamp."""
+PLACEHOLDER = "structure_needs_at_least_one_member"
+"""What ROS 2 puts into a message without fields."""
+MOST_UNROLLED = 20_000
 HEADER = "std_msgs/msg/Header"
 
 SEPARATOR = "=" * 80 + "\n"
@@ -47,6 +50,7 @@ def ros_codec(name: str, definition: str, language: str, wire: str, distribution
     store = _defined(name, definition, language) if definition else _shipped(distribution)
     if name not in store.fielddefs:
         raise ValueError(f"the type {name} is not known, and the recording does not define it")
+    _check_arrays(store, name, wire)
     try:
         store.get_msgdef(name)
     except Exception as error:  # it writes code from what the file says, and runs it
@@ -54,6 +58,40 @@ def ros_codec(name: str, definition: str, language: str, wire: str, distribution
     read = store.deserialize_cdr if wire == CDR else store.deserialize_ros1
     codec = Codec(_stamp_reader(store, name, wire), partial(_decode, read, name))
     return _packed(codec) if wire == CDR else codec
+
+
+def _check_arrays(store: Typestore, name: str, wire: str) -> None:
+    """Refuse what nobody defines on purpose, and what would take memory and time without end: rosbags writes a line of
+    code for each element of an array of texts or messages, and reads as many messages of no bytes as a damaged length
+    says."""
+    fields: list[Any] = [kind for _, entries in store.fielddefs.values() for _, kind in entries]
+    arrays = [detail for node, detail in fields if node == Nodetype.ARRAY]
+    unrolled = sum(length for (node, base), length in arrays if node != Nodetype.BASE or base[0] == "string")
+    if unrolled > MOST_UNROLLED:
+        raise ValueError(f"the definition of {name} has arrays of {unrolled} texts or messages")
+    empty = _empty_types(store) if wire == ROS1 else set()
+    for node, detail in fields:
+        if node == Nodetype.SEQUENCE and detail[0][0] == Nodetype.NAME and detail[0][1] in empty:
+            raise ValueError(f"the definition of {name} has arrays of {detail[0][1]}, which has no fields")
+
+
+def _empty_types(store: Typestore) -> set[str]:
+    """Those whose messages take no bytes in ROS 1."""
+    empty: set[str] = set()
+    while True:
+        found = {
+            name for name, (_, entries) in store.fielddefs.items() if all(_is_empty(item, empty) for item in entries)
+        }
+        if found == empty:
+            return empty
+        empty = found
+
+
+def _is_empty(entry: Any, empty: Container[str]) -> bool:
+    field, (node, detail) = entry
+    if node == Nodetype.ARRAY:
+        node, detail = detail[0]
+    return field == PLACEHOLDER or (node == Nodetype.NAME and detail in empty)
 
 
 def _packed(codec: Codec) -> Codec:
@@ -76,6 +114,7 @@ def normal_name(name: str) -> str:
 
 def _defined(name: str, definition: str, language: str) -> Typestore:
     store = get_typestore(Stores.EMPTY)
+    definition = definition.replace("\r\n", "\n")
     try:
         if language == "msg":
             store.register(get_types_from_msg(definition, name))

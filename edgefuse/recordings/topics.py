@@ -108,3 +108,12 @@ def reading(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise RecordingError(f"cannot be read: {reason}", where=str(error.filename or path)) from error
+
+
+def read_small(path: Path, limit: int) -> bytes:
+    """A file that is read as a whole; raises :class:`RecordingError` where it is larger than *limit* bytes."""
+    with reading(path):
+        size = path.stat().st_size
+        if size > limit:
+            raise RecordingError(f"has {size} bytes; expected at most {limit}", where=str(path))
+        return path.read_bytes()
