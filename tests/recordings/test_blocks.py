@@ -39,7 +39,7 @@ def test_of_equal_times_the_earlier_parts_come_first():
 
 
 @pytest.mark.parametrize("name", PACKERS)
-@pytest.mark.parametrize("size", [0, 1, 1000, 5_000_000])
+@pytest.mark.parametrize("size", [0, 1, 1000, 1_200_000])
 def test_what_was_packed_is_unpacked(name, size):
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     packed = PACKERS[name](data)

@@ -68,7 +68,7 @@ def test_damaged_lengths_do_not_fill_the_memory():
 
 def test_a_name_is_no_code():
     for name in ("edge/T\nimport os", "edge/T'''", 'edge/T"""', "edge/T; x"):
-        with pytest.raises(ValueError, match="cannot be read|not known"):
+        with pytest.raises(ValueError, match=r"cannot be read|not known"):
             ros_codec(name, "float64 x\n", "msg", CDR)
 
 
