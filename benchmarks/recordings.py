@@ -129,7 +129,7 @@ FORMATS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
 
 def measure(path: Path) -> dict[str, float]:
     """In a process of its own: seconds, MB/s, and MiB of resident memory."""
-    from edgefuse.recordings.topics import open_topics
+    from edgefuse.recordings.formats import open_topics
 
     begin = time.perf_counter()
     with contextlib.closing(open_topics(path)) as topics:

@@ -32,7 +32,7 @@ def test_a_drivers_pixels_become_what_the_model_takes(tiny_recipe, tmp_path):
         assert image.shape == (1, 1, 8, 8) and image.dtype == np.float32
         assert np.allclose(image[0, 0], pixels / 255, atol=1e-6)
         assert model({"image": image, "state": np.zeros((1, 6), np.float32)})["logits"].shape == (1, 4)
-        with pytest.raises(FeedError, match="image: .*layout"):
+        with pytest.raises(FeedError, match=r"image: .*layout"):
             model.transform("image", np.zeros((8, 8, 3), np.uint8))
         with pytest.raises(FeedError, match="no transforms for 'state'"):
             model.transform("state", np.zeros(6))

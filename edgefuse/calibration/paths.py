@@ -9,8 +9,8 @@ from pathlib import Path
 from edgefuse.calibration.sets import SPLITS
 from edgefuse.errors import CalibrationError
 from edgefuse.recordings import NPZ
+from edgefuse.recordings.formats import TOPICS
 from edgefuse.recordings.npz import STAMP
-from edgefuse.recordings.topics import TOPICS
 from edgefuse.samples import read_headers
 
 FILES = tuple(mark for mark in TOPICS if mark.startswith("."))

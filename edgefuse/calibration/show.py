@@ -22,9 +22,9 @@ from edgefuse.calibration.tracks import Times
 from edgefuse.errors import CalibrationError, RecipeError
 from edgefuse.recipe import CalibrationSource, Recipe
 from edgefuse.recordings import NPZ
+from edgefuse.recordings.formats import open_topics
 from edgefuse.recordings.mapping import LABEL
 from edgefuse.recordings.npz import STAMP
-from edgefuse.recordings.topics import open_topics
 from edgefuse.samples import ArrayHeader, read_headers
 from edgefuse.spec import DTYPES, ModelSpec, TensorSpec
 

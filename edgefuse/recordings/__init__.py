@@ -2,7 +2,7 @@
 
 An ``.npz`` holds the model's inputs themselves (:mod:`edgefuse.recordings.npz`). Everything else holds topics, of which
 ``[recording.INPUT]`` tables make inputs (:mod:`edgefuse.recordings.mapped`); how to add such a format stands in
-:mod:`edgefuse.recordings.topics`. Standard library and numpy only.
+:mod:`edgefuse.recordings.formats`. Standard library and numpy only.
 """
 
 from __future__ import annotations

@@ -75,7 +75,13 @@ def test_run_prints_writes_and_gives_json(cli, tiny_bundle, feed, tmp_path):
 
 def test_devices_and_recipes_list_what_ships(cli):
     assert {item["name"] for item in json.loads(cli("devices", "--json").out)} >= {"host", "intel-cpu"}
-    assert set(json.loads(cli("recipes", "--json").out)) == {"act", "digits", "digits-early", "digits-decision", "rover"}
+    assert set(json.loads(cli("recipes", "--json").out)) == {
+        "act",
+        "digits",
+        "digits-early",
+        "digits-decision",
+        "rover",
+    }
     assert "OPTIMIZATION_CAPABILITIES" in cli("devices", "intel-cpu").out
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from edgefuse.export import load_source
 from edgefuse.recipe import read_recipe
 from edgefuse.recordings import Wanted, open_recording
-from edgefuse.recordings.topics import open_topics
+from edgefuse.recordings.formats import open_topics
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE, CALIBRATION = ROOT / "recipes" / "act", ROOT / "calibration" / "act"

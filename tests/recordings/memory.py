@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgefuse.recordings.topics import Raw, Topic
+from edgefuse.recordings.formats import Raw, Topic
 
 
 class Memory:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from edgefuse.errors import RecordingError
-from edgefuse.recordings.topics import open_topics
+from edgefuse.recordings.formats import open_topics
 
 
 def read(path, names=None):

@@ -533,7 +533,7 @@ def test_memory_holds_times_and_a_few_messages():
         """40 000 messages that are made when they are asked for."""
 
         def messages(self, names):
-            from edgefuse.recordings.topics import Raw
+            from edgefuse.recordings.formats import Raw
 
             for n in range(40_000):
                 yield Raw("/imu", START + n * MS, START + n * MS, lambda: six(0))
