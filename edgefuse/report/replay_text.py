@@ -169,7 +169,7 @@ def staleness_rows(report: Mapping[str, Any]) -> Rows:
     rows = []
     for name, found in swept["streams"].items():
         losses = [f"{item['delay_ms']:g} ms {_loss(item, metric)}" for item in found if item["delay_ms"]]
-        rows.append(("staleness", f"{name} later by {', '.join(losses)}"))
+        rows += [("staleness", f"{name} later by {', '.join(losses)}")] if losses else []
     return rows
 
 
