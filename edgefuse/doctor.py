@@ -15,6 +15,13 @@ from edgefuse.jetpack import JetPack, Jetson, jetpack_of, this_jetson
 from edgefuse.machine import cpu_name, installed_version, memory_gib, usable_cores
 
 COMPILE_PACKAGES = ("torch", "onnx", "onnxruntime", "onnxscript", "jinja2", "matplotlib")
+RECORDING_PACKAGES = {
+    "ros": ("rosbags", "mcap", "mcap-protobuf-support", "pillow"),
+    "lerobot": ("pyarrow", "av"),
+    "hdf5": ("h5py",),
+    "text": ("tokenizers",),
+}
+"""Extra to what it installs."""
 RUN_PACKAGES = ("openvino", "nvidia")
 """The findings of which one must be good for a bundle to run."""
 CHECK_PACKAGES = ("tensorrt-rtx-cu12-libs", "tensorrt-rtx-cu12-bindings")
@@ -49,6 +56,7 @@ def examine() -> list[Finding]:
         _onnxruntime,
         _trt_check,
         _compile_extra,
+        _recordings,
         _governor,
         _disk,
     )
@@ -166,6 +174,14 @@ def _compile_extra() -> Finding:
             "pip install 'edgefuse[compile]'",
         )
     return Finding("compile", True, ", ".join(f"{name} {installed_version(name)}" for name in COMPILE_PACKAGES))
+
+
+def _recordings() -> Finding:
+    """Needed by recordings alone, so that a missing one is no fault."""
+    there = {extra: all(map(installed_version, names)) for extra, names in RECORDING_PACKAGES.items()}
+    lacking = ",".join(extra for extra, found in there.items() if not found)
+    text = ", ".join(f"{extra} {'yes' if found else 'no'}" for extra, found in there.items())
+    return Finding("recordings", None, text, f"pip install 'edgefuse[{lacking}]'" if lacking else "")
 
 
 def _governor() -> Finding:

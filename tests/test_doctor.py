@@ -121,3 +121,11 @@ def test_a_driver_is_known_by_its_files_or_its_tool(monkeypatch: pytest.MonkeyPa
     assert not doctor._has_driver()
     (tmp_path / "version").touch()
     assert doctor._has_driver()
+
+
+def test_what_recordings_need_is_told_with_its_cure_and_is_no_fault(monkeypatch):
+    there = {"rosbags", "mcap", "mcap-protobuf-support", "pillow", "h5py"}
+    monkeypatch.setattr(doctor, "installed_version", lambda name: "1.0" if name in there else None)
+    found = doctor._recordings()
+    assert found.ok is None and found.text == "ros yes, lerobot no, hdf5 yes, text no"
+    assert found.cure == "pip install 'edgefuse[lerobot,text]'"

@@ -96,8 +96,8 @@ Json read_manifest(const fs::path& folder) {
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     Json manifest = parse(text, where);
     const Json& format = manifest.at("format");
-    if (format != 2)
-        throw Error(kBadInput, "has format " + format.dump() + "; this program reads 2", where,
+    if (format != 3)
+        throw Error(kBadInput, "has format " + format.dump() + "; this program reads 3", where,
                     "Compile the model again, or take the program of the EdgeFuse version that wrote it.");
 #ifdef EDGEFUSE_SHA256
     check_checksum(text, manifest.at("checksum"), where);
