@@ -72,10 +72,11 @@ def has_metric(found: Found) -> bool:
 
 def figure(value: float) -> str:
     """A number of a few points with its sign where it is negative, and short enough for a cell."""
-    text = f"{value:.1f}" if abs(value) < 99.95 else f"{value:.0f}"
     if 0 < abs(value) < 0.05:  # of a metric in small units
-        text = f"{value:.1g}"
-    return text.replace("-0.0", "0.0").replace("-", "−") if text != "-0.0" else "0.0"
+        text = f"{value:.1g}" if abs(value) >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
+    else:
+        text = f"{value + 0.0:.1f}" if abs(value) < 99.95 else f"{value:.0f}"
+    return text.replace("-", "−")
 
 
 def distance_figure(value_db: float) -> str:

@@ -136,8 +136,9 @@ def test_subsets_are_named_by_what_is_short():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0.0"), (-0.0, "0.0"), (3.14, "3.1"), (-52.8, "−52.8"), (-100.0, "−100"), (0.004, "0.004")],
-)
+    [(0.0, "0.0"), (-0.0, "0.0"), (3.14, "3.1"), (-52.8, "−52.8"), (-100.0, "−100"), (0.004, "0.004"), (-0.02, "−0.02"),
+     (3.2e-5, "3e−5"), (-0.00021, "−2e−4")],
+)  # fmt: skip
 def test_figures_are_short(value, text):
     assert figure(value) == text
 
