@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from edgefuse.calibration.lint import ERROR
 from edgefuse.calibration.paths import find_recordings
 from edgefuse.calibration.recorded import GOLDEN, Order, Recorded
 from edgefuse.calibration.show import read_built, recipe_inputs, show
-from edgefuse.cli.place import check_place
+from edgefuse.cli.place import page_writer
 from edgefuse.errors import CalibrationError, InputError, UsageError
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
@@ -105,7 +104,7 @@ def show_command(path: Path, recipe_name: str | None, output: Path | None, as_js
     Ranges, histograms, balance, duplicates, whether more samples would widen the ranges, and what is suspicious. Of a
     recording, with --recipe, what its samples would be; without, its topics. Exit code 4 where there are errors.
     """
-    write = _page_writer(output)
+    write = page_writer(output, "edgefuse.report.calibration")
     found = show(path, _named_recipe(recipe_name) if recipe_name is not None else None)
     if write is not None:
         write(found)
@@ -127,18 +126,6 @@ def _recipe(name: str | None) -> Recipe:
 
 def _named_recipe(name: str) -> Recipe:
     return read_recipe(require_recipe(name))
-
-
-def _page_writer(path: Path | None) -> Callable[[Mapping[str, Any]], None] | None:
-    """What writes the page; everything that can be wrong with that is found before the work."""
-    if path is None:
-        return None
-    check_place(path, ".html")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
-    from edgefuse.report.calibration import write_html  # a robot has no jinja2
-
-    return lambda found: write_html(path, found)
 
 
 def _exit_code(found: Mapping[str, Any]) -> int:

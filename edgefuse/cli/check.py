@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgefuse.bundle import open_bundle
-from edgefuse.cli.place import check_place
+from edgefuse.cli.place import page_writer
 from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle
@@ -66,7 +64,7 @@ def command(
     """
     if not robustness:
         _refuse_pointless(context)
-    write = _page_writer(output)
+    write = page_writer(output, "edgefuse.report.robustness")
     options = Options(samples, modality, tuple(sorted(set(severity))) or (1, 2, 3), seed)
     limit = parse_limit(max_drop) if max_drop is not None else None
     p90_ms = parse_milliseconds(max_latency) if max_latency is not None else None
@@ -95,18 +93,6 @@ def _refuse_pointless(context: click.Context) -> None:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             flag = "-o" if name == "output" else f"--{name}"
             raise UsageError("is for --robustness, which was not asked for", where=flag, hint="Add --robustness.")
-
-
-def _page_writer(path: Path | None) -> Callable[[dict[str, Any]], None] | None:
-    """What writes the page; everything that can be wrong with that is found before the check."""
-    if path is None:
-        return None
-    check_place(path, ".html")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
-    from edgefuse.report.robustness import write_html  # a robot has no jinja2
-
-    return lambda report: write_html(path, report)
 
 
 def _print(report: dict[str, Any], page: Path | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
@@ -20,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgefuse.bundle import open_bundle
-from edgefuse.cli.place import check_place
+from edgefuse.cli.place import page_writer
 from edgefuse.errors import UsageError
 from edgefuse.progress import Step, Steps
 from edgefuse.recipe import Recipe, parse_milliseconds, read_recipe, require_recipe
@@ -70,7 +69,7 @@ def command(
     RECORDING holds what each sensor delivered and when: a ROS bag, MCAP, LeRobot, HDF5 or .npz (docs/recordings.md).
     It is a report and no gate: the exit code is 0, or 3 where no step had an answer.
     """
-    write = _page_writer(output)
+    write = page_writer(output, "edgefuse.report.replay")
     named: Recipe | None = read_recipe(require_recipe(recipe)) if recipe is not None else None
     options = Options(
         tick=parse_tick(tick) if tick is not None else None,
@@ -128,18 +127,6 @@ def _value(text: str) -> bool | int | float | str:
         except ValueError:
             continue
     return text
-
-
-def _page_writer(path: Path | None) -> Callable[[dict[str, Any]], None] | None:
-    """What writes the page; everything that can be wrong with that is found before the replay."""
-    if path is None:
-        return None
-    check_place(path, ".html")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError("cannot write there", where=f"-o {path}", hint="Choose another -o.")
-    from edgefuse.report.replay import write_html  # a robot has no jinja2
-
-    return lambda report: write_html(path, report)
 
 
 @contextmanager

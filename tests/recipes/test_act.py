@@ -19,6 +19,7 @@ from edgefuse.export import load_source
 from edgefuse.recipe import read_recipe
 from edgefuse.recordings import Wanted, open_recording
 from edgefuse.recordings.formats import open_topics
+from tests.recipes.files import load
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE, CALIBRATION = ROOT / "recipes" / "act", ROOT / "calibration" / "act"
@@ -26,15 +27,6 @@ HELDOUT = CALIBRATION / "heldout"
 DATA = "data/chunk-000/file-000.parquet"
 CAMERAS = ("top", "wrist")
 K = 20
-
-
-def load(folder, name):
-    """The module *name* in *folder*, under a name that nothing else has."""
-    spec = importlib.util.spec_from_file_location(f"act_{name}", folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -21,19 +21,11 @@ from edgefuse.recipe import read_recipe
 from edgefuse.recordings import Wanted, open_recording
 from edgefuse.spec import ModelSpec
 from edgefuse.stream.policy import sensor_inputs
+from tests.recipes.files import load
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE, CALIBRATION = ROOT / "recipes" / "rover", ROOT / "calibration" / "rover"
 DRIVE = CALIBRATION / "drive.mcap"
-
-
-def load(folder, name):
-    """The module *name* in *folder*, under a name that nothing else has."""
-    spec = importlib.util.spec_from_file_location(f"rover_{name}", folder / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
