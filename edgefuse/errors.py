@@ -14,7 +14,15 @@
     └── ToolchainError          5   a vendor library or the device
         ├── MissingToolError        a package is not installed
         ├── CrashError              a vendor library died or hung
-        └── DeviceMismatchError     made for another device or another version
+        │   ├── OutOfMemoryError        the kernel killed it, or it could not allocate
+        │   └── TimeLimitError          it did not come back in time, and was killed
+        ├── DeviceMismatchError     made for another device or another version
+        └── DeviceError             the machine that --device names
+            ├── UnreachableError        no connection, or it broke
+            ├── AuthenticationError     it refused the key, or has another host key
+            ├── MissingRuntimeError     it has no Python with EdgeFuse
+            ├── VersionMismatchError    it has another version of EdgeFuse
+            └── DeviceBusyError         somebody else is using it
 
 The number is the exit code. A message says what is wrong (actual and expected); ``where`` names the file and key,
 tensor or node; ``hint`` says what to do. Imports nothing: every module may use it.
@@ -98,8 +106,40 @@ class CrashError(ToolchainError):
     """A vendor library died (signal) or did not come back (time limit)."""
 
 
+class OutOfMemoryError(CrashError):
+    """The kernel killed it for want of memory, or it could not allocate."""
+
+
+class TimeLimitError(CrashError):
+    """It did not come back within its time limit, and was killed."""
+
+
 class DeviceMismatchError(ToolchainError):
     """The bundle was made for another device, toolchain version or instruction set."""
+
+
+class DeviceError(ToolchainError):
+    """The machine that ``--device`` names cannot be used."""
+
+
+class UnreachableError(DeviceError):
+    """There is no connection to it, or the connection broke."""
+
+
+class AuthenticationError(DeviceError):
+    """It refused the user's key, or its host key is not the known one."""
+
+
+class MissingRuntimeError(DeviceError):
+    """It has no Python with EdgeFuse where the address says."""
+
+
+class VersionMismatchError(DeviceError):
+    """Its EdgeFuse speaks another version of the worker's protocol."""
+
+
+class DeviceBusyError(DeviceError):
+    """Somebody else holds its lock."""
 
 
 @contextmanager

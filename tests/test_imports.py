@@ -24,6 +24,7 @@ WORKSTATION_FILES = (
     "lint/",
     "quantize/",
     "report/calibration.py",
+    "report/history",
     "report/html",
     "report/pictures",
     "report/replay",
@@ -56,8 +57,13 @@ def modules_after(statement: str) -> set[str]:
     return set(run(code))
 
 
-def test_import_edgefuse_needs_the_standard_library_and_numpy_alone() -> None:
-    found = modules_after("import edgefuse")
+def test_importing_edgefuse_imports_nothing_else() -> None:
+    assert modules_after("import edgefuse") <= {"edgefuse", "__future__", "typing", *sys.stdlib_module_names}
+    assert "numpy" not in modules_after("import edgefuse.pytest_plugin")
+
+
+def test_edgefuse_load_needs_the_standard_library_and_numpy_alone() -> None:
+    found = modules_after("import edgefuse; edgefuse.load")
     assert {"edgefuse", "numpy"} <= found, "the test sees what is imported"
     assert found - set(sys.stdlib_module_names) - {"edgefuse", "numpy", "tomli"} == set()
 
