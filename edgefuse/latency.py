@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgefuse.backends import Runner
+from edgefuse.early_stopping import early_stopping
 from edgefuse.noninferiority import Z95
 from edgefuse.spec import Feed
 from edgefuse.verdict import Verdict
@@ -49,16 +50,19 @@ class Latency:
         return [float(f"{value:.5g}") for value in np.percentile(self.samples_ms, np.arange(101))]
 
     def to_json(self) -> dict[str, Any]:
-        runs = len(self.samples_ms)
-        found = {
+        runs, sure = len(self.samples_ms), early_stopping(self.samples_ms, 0.9)
+        found: dict[str, Any] = {
             "p50_ms": self.percentile(50),
             "p90_ms": self.percentile(90),
+            "p90_early_stopping_ms": sure[0] if sure else None,
             "p99_ms": None,
             "max_ms": float(self.samples_ms.max()),
             "runs": runs,
             "warmup": self.warmup,
             "quantiles_ms": self.quantiles_ms(),
         }
+        if sure is None:
+            found["p90_early_stopping_reason"] = f"needs {MIN_RUNS} runs, had {runs}"
         if runs >= MIN_RUNS_P99:
             return {**found, "p99_ms": self.percentile(99)}
         return {**found, "p99_reason": f"needs {MIN_RUNS_P99} runs, had {runs}"}
