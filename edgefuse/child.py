@@ -20,8 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgefuse import errors
-from edgefuse.errors import CrashError, EdgeFuseError, ToolchainError
+from edgefuse.errors import CrashError, EdgeFuseError, OutOfMemoryError, TimeLimitError, ToolchainError, error_from_json
 
 TIMEOUT_S = 1800.0
 PR_SET_PDEATHSIG = 1
@@ -36,15 +35,15 @@ def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: floa
     """
     with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:
         answer, log = Path(folder) / "answer.json", Path(folder) / "log.txt"
+        kills = oom_kills()
         code = _run([function, str(answer), str(os.getpid())], json.dumps(arguments), log, what, timeout_s)
         result = json.loads(answer.read_text(encoding="utf-8")) if answer.exists() else {}
         if "value" in result:
             return result["value"]
         _refuse_full_disk(Path(folder))
         if not result:
-            raise _crash(code, what, log)
-    kind = getattr(errors, result["error"], ToolchainError)
-    raise kind(result["what"], where=result["where"], hint=result["hint"])
+            raise crash_of(code, what, log, kills)
+    raise error_from_json(result)
 
 
 def _refuse_full_disk(folder: Path) -> None:
@@ -72,7 +71,7 @@ def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: floa
         try:
             child.communicate(given.encode(), timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            raise CrashError(f"{what} did not finish within {timeout_s:g} s", hint=_advice()) from None
+            raise TimeLimitError(f"{what} did not finish within {timeout_s:g} s", hint=_advice()) from None
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -80,15 +79,32 @@ def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: floa
     return child.returncode
 
 
-def _crash(code: int, what: str, log: Path) -> CrashError:
+def crash_of(code: int, what: str, log: Path, kills_before: int) -> CrashError:
+    """The error of a process that ended with *code* and no answer; *kills_before* is :func:`oom_kills` at its start."""
+    killed = code == -signal.SIGKILL
+    if killed and oom_kills() > kills_before:
+        hint = "The device has too little memory for it. End other programs there, or compile a smaller model."
+        return OutOfMemoryError(f"{what} was killed by SIGKILL for want of memory{_last_words(log)}", hint=hint)
     if code < 0:
-        name = signal.Signals(-code).name
-        how = f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        how = f"was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if killed else "")
     else:
         how = f"ended with exit code {code}"
+    return CrashError(f"{what} {how}{_last_words(log)}", hint=_advice())
+
+
+def _last_words(log: Path) -> str:
     last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-1:]
-    said = f"; it last said: {last[0].strip()[:200]}" if last else ""
-    return CrashError(f"{what} {how}{said}", hint=_advice())
+    return f"; it last said: {last[0].strip()[:200]}" if last else ""
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since the boot, in this container and in all."""
+    found = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError):
+            counters = (line.split() for line in Path(path).read_text(encoding="ascii").splitlines())
+            found += sum(int(words[1]) for words in counters if words[0] == "oom_kill")
+    return found
 
 
 def _advice() -> str:
@@ -98,7 +114,7 @@ def _advice() -> str:
     )
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """A *parent* that is killed outright cannot kill us: ask the kernel to (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -106,23 +122,27 @@ def _die_with_parent(parent: int) -> None:
             os._exit(1)
 
 
+def os_error(error: OSError) -> ToolchainError:
+    """What the system refused, for a person."""
+    return ToolchainError(
+        error.strerror or str(error), where=str(error.filename or ""), hint="Check the disk's space and permissions."
+    )
+
+
 def main() -> None:
     """The child's side: read arguments, call, write the answer."""
     target, answer = sys.argv[1], Path(sys.argv[2])
-    _die_with_parent(int(sys.argv[3]))
+    die_with_parent(int(sys.argv[3]))
     module, _, function = target.partition(":")
     arguments = json.load(sys.stdin)
     try:
         result = {"value": getattr(importlib.import_module(module), function)(**arguments)}
     except EdgeFuseError as error:
-        result = {"error": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
+        result = error.to_json()
     except OSError as error:  # a full disk, say: no fault of the vendor's library
-        result = {
-            "error": "ToolchainError",
-            "what": error.strerror or str(error),
-            "where": str(error.filename or ""),
-            "hint": "Check the disk's space and permissions.",
-        }
+        result = os_error(error).to_json()
+    except MemoryError as error:
+        result = OutOfMemoryError(f"out of memory: {error}", hint=_advice()).to_json()
     temporary = answer.with_suffix(".part")
     temporary.write_text(json.dumps(result), encoding="utf-8")
     temporary.rename(answer)

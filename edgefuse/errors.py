@@ -31,7 +31,7 @@ tensor or node; ``hint`` says what to do. Imports nothing: every module may use 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -50,6 +50,10 @@ class EdgeFuseError(Exception):
         where = f"{self.where}: " if self.where else ""
         hint = f"\n{self.hint}" if self.hint else ""
         return f"{where}{self.what}{hint}"
+
+    def to_json(self) -> dict[str, str]:
+        """For another process; see :func:`error_from_json`."""
+        return {"error": type(self).__name__, "what": self.what, "where": self.where, "hint": self.hint}
 
 
 class UsageError(EdgeFuseError):
@@ -142,13 +146,22 @@ class DeviceBusyError(DeviceError):
     """Somebody else holds its lock."""
 
 
+def error_from_json(data: Mapping[str, str]) -> EdgeFuseError:
+    """The error that another process put into JSON, with its own type; one of unknown type is the toolchain's."""
+    kind = globals().get(str(data.get("error")))
+    if not (isinstance(kind, type) and issubclass(kind, EdgeFuseError)):
+        kind = ToolchainError
+    return kind(str(data.get("what")), where=str(data.get("where", "")), hint=str(data.get("hint", "")))
+
+
 @contextmanager
 def left_out(name: str, failed: dict[str, str], required: Container[str] = ()) -> Iterator[None]:
-    """Put the block's error into *failed* under *name* and go on after the block, unless *name* is *required*."""
+    """Put the block's error into *failed* under *name* and go on after the block, unless *name* is *required* or the
+    device itself is lost."""
     try:
         yield
     except EdgeFuseError as error:
-        if name in required:
+        if name in required or isinstance(error, DeviceError):
             raise
         failed[name] = f"{type(error).__name__}: {error.what}"
 
