@@ -14,6 +14,7 @@ from typing import Any
 from edgefuse.device_state.cpu import read_cpu
 from edgefuse.device_state.energy import PowerSampler, energy, measure_energy
 from edgefuse.device_state.jetson import read_jetson
+from edgefuse.device_state.journal import restore_abandoned
 from edgefuse.device_state.memory import read_memory
 from edgefuse.device_state.nvidia import read_nvidia
 from edgefuse.device_state.rapl import read_rapl
@@ -21,8 +22,9 @@ from edgefuse.device_state.remarks import remarks
 from edgefuse.device_state.supply import read_supply
 from edgefuse.device_state.system import read_system, read_time
 from edgefuse.device_state.thermal import read_thermal
+from edgefuse.errors import ToolchainError
 
-__all__ = ["PowerSampler", "energy", "measure_energy", "read_state", "remarks", "watched"]
+__all__ = ["PowerSampler", "energy", "measure_energy", "read_state", "remarks", "restore_abandoned", "watched"]
 
 
 def read_state(root: Path = Path("/")) -> dict[str, Any]:
@@ -44,7 +46,17 @@ def read_state(root: Path = Path("/")) -> dict[str, Any]:
 def watched(read: Callable[[], dict[str, Any]] = read_state) -> Iterator[dict[str, Any]]:
     """The report's ``device_state``, complete when the block ends: the state before and after it, and the remarks.
     *read* asks another machine where the block measures there."""
+    left = _left_by_a_crash() if read is read_state else []
     found: dict[str, Any] = {"before": read()}
     yield found
     found["after"] = read()
-    found["remarks"] = remarks(found["before"], found["after"])
+    found["remarks"] = [*left, *remarks(found["before"], found["after"])]
+
+
+def _left_by_a_crash() -> list[str]:
+    """A power mode that an earlier run has set and not set back is set back before anything is measured."""
+    try:
+        done = restore_abandoned()
+    except ToolchainError as error:
+        return [error.what]
+    return [f"An earlier run was killed in a power mode of its own; set back: {'; '.join(done)}"] if done else []

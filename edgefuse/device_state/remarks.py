@@ -71,7 +71,7 @@ def _changed_mode(before: State, after: State) -> Iterator[str]:
 
 
 def _governor(before: State, after: State) -> Iterator[str]:
-    """Where the driver itself chooses the frequency, "powersave" is its ordinary governor; the preference tells there."""
+    """Where the driver itself chooses the frequency, "powersave" is its ordinary governor."""
     policies = _at(after, "cpu", "policies") or []
     held = [policy for policy in policies if policy["governor"] == "powersave" and policy["driver"] not in CHOOSING]
     if held:

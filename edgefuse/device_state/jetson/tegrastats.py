@@ -24,9 +24,10 @@ RAIL = re.compile(r"\b([A-Z][A-Z0-9_]*) (\d+)(?:mW(?:/\d+mW)*|/\d+)(?=\s|$)")
 OFF_C = -100.0
 """A sensor that is powered down shows -256."""
 WHOLE_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
-"""Rails that everything else is fed from, as NVIDIA says at forums.developer.nvidia.com: ``VDD_IN`` "is the total power of
-module" (t/200883: TX1, TX2, Xavier NX, Orin NX, Orin Nano); ``POM_5V_IN`` "represents the total power consumption"
-(t/73608: Nano); ``VIN`` of Thor's carrier board (rbonghi/jetson_stats, pull request 900)."""
+"""Rails that everything else is fed from: ``VDD_IN`` "is the total power of module" (NVIDIA at forums.developer.nvidia
+.com/t/200883, of Xavier NX; the Orin NX and Nano have it, too, and TX1 and TX2: rbonghi/jetson_stats, issue 51),
+``POM_5V_IN`` of the Nano "represents the total power consumption" (NVIDIA, t/73608), ``VIN`` of Thor's carrier board
+(rbonghi/jetson_stats, pull request 900)."""
 SUMS = (
     ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"),
     ("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"),
