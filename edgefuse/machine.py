@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgefuse.arm_cpus import arm_cpu_name
 from edgefuse.jetpack import Jetson, jetpack_of, this_jetson
 
 PACKAGES = (
@@ -65,8 +66,14 @@ def cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
+    return name_in_cpuinfo(text) or platform.machine()
+
+
+def name_in_cpuinfo(text: str) -> str:
+    """Arm's part numbers first: NVIDIA's kernels call every core "ARMv8 Processor" beside them. "" where *text* has no
+    name."""
     match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
-    return match[1].strip() if match else platform.machine()
+    return arm_cpu_name(text) or (match[1].strip() if match else "")
 
 
 def environment() -> dict[str, Any]:
@@ -75,6 +82,7 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "arch": platform.machine(),
         "cores": usable_cores(),
+        "memory_gib": round(memory_gib(), 2),
         "os": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
