@@ -1,7 +1,6 @@
-"""Every candidate precision as a vendor artifact on this machine: building, opening, measuring, storing.
+"""Every candidate precision as a vendor artifact at its place: building, opening, measuring, storing.
 
-The vendor's compilation and first inference run in a child process, which may crash. Numpy and one vendor library: at
-the workstation and on the device this is the same code.
+At the workstation and on the device this is the same code. Numpy only; the vendor's library is the place's.
 """
 
 from __future__ import annotations
@@ -10,67 +9,55 @@ import contextlib
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgefuse import child
-from edgefuse.backends import Runner, Settings, load_backend
+from edgefuse.backends import Runner, Settings
 from edgefuse.bundle import sha256
 from edgefuse.check import latency_json
-from edgefuse.device import Device, is_this_machine
-from edgefuse.errors import DeviceMismatchError, ToolchainError, left_out
-from edgefuse.golden import read_golden
-from edgefuse.latency import measure
-from edgefuse.machine import ProcessorTime, processor_time
+from edgefuse.device import Device, is_machine_of
+from edgefuse.errors import DeviceError, DeviceMismatchError, ToolchainError, left_out
+from edgefuse.places import Place
 from edgefuse.plan import Candidate
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
-from edgefuse.spec import Feed, ModelSpec
+from edgefuse.spec import ModelSpec
 
-LATENCY_FEEDS = 16
 BUSY = 0.1
-BUILD_TIMEOUT_S = 3600.0
-"""A large engine takes minutes on a desktop GPU and can take half an hour on an Orin Nano."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What this machine can do for a device: ``found`` is the backend's capabilities, None where the device is not
-    here; then ``why`` says what is missing and ``cure`` how to get it."""
+    """What a place can do for a device: ``found`` is the backend's capabilities, None where the device is not there;
+    then ``why`` says what is missing and ``cure`` how to get it."""
 
     found: dict[str, Any] | None
     why: str = ""
     cure: str = ""
 
 
-def reach(device: Device) -> Reach:
-    """Whether *device* is this machine. The vendor is asked in a child process.
+def reach(device: Device, place: Place) -> Reach:
+    """Whether *device* is the machine at *place*.
 
-    Raises :class:`MissingToolError` where this is the device and its vendor's library is not installed.
+    Raises :class:`MissingToolError` where it is and its vendor's library is not installed.
     """
     if device.backend != "tensorrt":
-        if not is_this_machine(device):
-            return Reach(None, f"this machine is not {device.name}")
-        return Reach(_with_precisions(device, ask_backend(device.backend)))
+        if not is_machine_of(device, place.environment):
+            return Reach(None, f"{place.name} is not {device.name}")
+        return Reach(_with_precisions(device, place.capabilities(device.backend)))
     try:
-        found = ask_backend(device.backend)
+        found = place.capabilities(device.backend)
+    except DeviceError:
+        raise
     except ToolchainError as error:
         return Reach(None, error.what, error.hint)
-    here = str(found["compute_capability"])
-    if device.compute_capability and device.compute_capability != here:
+    there = str(found["compute_capability"])
+    if device.compute_capability and device.compute_capability != there:
         wanted = f"{device.name} has compute capability {device.compute_capability}"
-        return Reach(None, f"{wanted}; this machine's {found['name']} has {here}")
+        return Reach(None, f"{wanted}; the {found['name']} of {place.name} has {there}")
     return Reach(_with_precisions(device, found))
-
-
-def ask_backend(backend: str) -> dict[str, Any]:
-    """The backend's version, identity and capabilities on this machine, from a child process."""
-    what = f"Asking {backend} for its devices"
-    found: dict[str, Any] = child.call("edgefuse.probe:capabilities", {"backend": backend}, what=what, timeout_s=120)
-    return found
 
 
 def _with_precisions(device: Device, found: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +66,9 @@ def _with_precisions(device: Device, found: dict[str, Any]) -> dict[str, Any]:
 
 
 class Builder:
-    """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device.
-    *artifacts* is where what was built stays if the work is interrupted; what is there already is not built again.
-    *others* are further backends that this device can run (:func:`other_backends`)."""
+    """What every candidate of one compilation shares: the folder *work*, the golden samples to try, the device, and the
+    *place* where it is. *artifacts* is where what was built stays if the work is interrupted; what is there already is
+    not built again. *others* are further backends that this device can run (:func:`other_backends`)."""
 
     def __init__(
         self,
@@ -89,17 +76,20 @@ class Builder:
         golden: Path,
         spec: ModelSpec,
         device: Device,
+        place: Place,
         artifacts: Path | None = None,
         others: Sequence[str] = (),
     ) -> None:
-        self.work, self.golden, self.spec, self.device = work, golden, spec, device
+        self.work, self.golden, self.spec, self.device, self.place = work, golden, spec, device, place
         self.artifacts = artifacts or work / "artifacts"
-        self.backend, self.backends = load_backend(device.backend), (device.backend, *others)
+        self.backends = (device.backend, *others)
+        self.threads: int = device.threads or place.environment["cores"]
         self._digests: dict[Path, str] = {}
 
     def on(self, backend: str) -> Builder:
         """The same for one backend."""
-        return Builder(self.work, self.golden, self.spec, replace(self.device, backend=backend), self.artifacts)
+        device = replace(self.device, backend=backend)
+        return Builder(self.work, self.golden, self.spec, device, self.place, self.artifacts)
 
     def build(
         self, graphs: Mapping[str, Path], precisions: Iterable[str], required: set[str], steps: Steps
@@ -123,10 +113,8 @@ class Builder:
         return built, failed
 
     def _candidate(self, backend: str, precision: str, graph: str, onnx_path: Path) -> Candidate:
-        settings = Settings(
-            self.device.resolve_threads(), PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib
-        )
-        kind = "" if load_backend(backend).ONE_ARTIFACT else f"-{precision}"
+        settings = Settings(self.threads, PRECISIONS[precision][1], workspace_mib=self.device.workspace_mib)
+        kind = "" if self.place.capabilities(backend)["one_artifact"] else f"-{precision}"
         folder = self.artifacts / f"{backend}-{graph}-{self._digest(onnx_path)[:12]}{kind}"
         foreign = backend != self.device.backend
         return Candidate(backend, precision, graph, onnx_path, folder, settings, foreign=foreign)
@@ -147,22 +135,11 @@ class Builder:
         return built
 
     def _build(self, group: list[Candidate]) -> None:
-        first, group = group[0], [item for item in group if not self._mark(item).exists()]
+        group = [item for item in group if not self._mark(item).exists()]
         if not group:
             return
-        if not any(self.artifacts.glob(f"{first.artifact.name}.*.built")):  # half of one
-            shutil.rmtree(first.artifact, ignore_errors=True)
-        first.artifact.mkdir(parents=True, exist_ok=True)
-        arguments = {
-            "backend": first.backend,
-            "onnx_path": str(first.onnx_path),
-            "out": str(first.artifact),
-            "golden": str(self.golden),
-            "spec": self.spec.to_json(),
-            "settings": [asdict(item.settings) for item in group],
-        }
-        what = f"{first.backend}, compiling the {' and '.join(item.name for item in group)} graph,"
-        child.call("edgefuse.probe:compile_artifact", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
+        self.place.compile_artifact(group, self.golden, self.spec)
+        self.artifacts.mkdir(parents=True, exist_ok=True)
         for item in group:
             self._mark(item).touch()
 
@@ -175,8 +152,7 @@ class Builder:
         """*candidates* with other numbers of threads, where the device has a choice: each tried in a child process."""
         if self.device.threads or self.device.backend == "tensorrt":
             return {}
-        usable = self.device.resolve_threads()
-        counts = [count for count in dict.fromkeys([usable // 2, 1]) if 0 < count < usable]
+        counts = [count for count in dict.fromkeys([self.threads // 2, 1]) if 0 < count < self.threads]
         found = [item.with_threads(count) for item in candidates for count in counts]
         built: dict[str, Candidate] = {}
         for _, group in itertools.groupby(found, key=lambda item: item.artifact):
@@ -186,7 +162,7 @@ class Builder:
     def key(self, candidate: Candidate) -> str:
         """What a result of *candidate* belongs to: the graph's content, how it is executed, the vendor's version."""
         settings = json.dumps(asdict(candidate.settings), sort_keys=True)
-        identity = json.dumps(load_backend(candidate.backend).identity(), sort_keys=True)
+        identity = json.dumps(self.place.capabilities(candidate.backend)["identity"], sort_keys=True)
         return f"{self._digest(candidate.onnx_path)} {settings} {candidate.backend} {identity}"
 
     def _digest(self, path: Path) -> str:
@@ -204,8 +180,7 @@ class Builder:
             runners: dict[str, Runner] = {}
             for name, candidate in candidates.items():
                 with left_out(name, failed if failed is not None else {}, candidates if failed is None else ()):
-                    backend = load_backend(candidate.backend)
-                    runners[name] = backend.open(candidate.artifact, self.spec, candidate.settings)
+                    runners[name] = self.place.open(candidate, self.spec)
                     stack.callback(runners[name].close)
             yield runners
 
@@ -226,16 +201,13 @@ class Builder:
             for name in ("compiled", "again") if open_parts is not None else ():
                 runners[name] = open_parts()  # type: ignore[misc]
                 stack.callback(runners[name].close)
-            before = processor_time()
-            found = latency_json(measure(runners, first_feeds(self.golden)), limit_ms)
-            notes = [*getattr(runners["compiled"], "notes", ()), *_busy_note(before, processor_time())]
-            return {**found, "notes": notes}
+            timed = self.place.measure(runners, self.golden)
+            notes = [*getattr(runners["compiled"], "notes", ()), *self._busy_note(timed.others)]
+            return {**latency_json(timed.latency, limit_ms), "notes": notes}
 
-
-def _busy_note(before: ProcessorTime | None, after: ProcessorTime | None) -> list[str]:
-    """Latencies of a busy machine are not its own: what is fastest then may not be otherwise."""
-    others = after.others_since(before) if before and after else 0.0
-    return [f"others used {others:.0%} of this machine while latency was measured"] if others > BUSY else []
+    def _busy_note(self, others: float) -> list[str]:
+        """Latencies of a busy machine are not its own: what is fastest then may not be otherwise."""
+        return [f"others used {others:.0%} of {self.place.name} while latency was measured"] if others > BUSY else []
 
 
 def kernel_counts(artifact: Path) -> dict[str, int] | None:
@@ -244,33 +216,32 @@ def kernel_counts(artifact: Path) -> dict[str, int] | None:
     return dict(json.loads(path.read_text(encoding="utf-8"))["counts"]) if path.exists() else None
 
 
-def first_feeds(golden: Path) -> list[Feed]:
-    """The feeds that latency is measured with."""
-    return [sample.feed for sample in itertools.islice(read_golden(golden), LATENCY_FEEDS)]
-
-
-def other_backends(device: Device) -> list[str]:
-    """Those of the device's further backends whose library is installed here."""
+def other_backends(device: Device, place: Place) -> list[str]:
+    """Those of the device's further backends whose library is installed at *place*."""
     found = []
     for name in device.also:
-        with contextlib.suppress(ToolchainError):
-            ask_backend(name)
-            found.append(name)
+        try:
+            place.capabilities(name)
+        except DeviceError:
+            raise
+        except ToolchainError:
+            continue
+        found.append(name)
     return found
 
 
-def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any], p90_ms: float) -> dict[str, Any]:
-    """Move the chosen artifact into the bundle *folder* (its work folder is there too); returns the manifest's
+def store_artifact(place: Place, folder: Path, chosen: Candidate, device: Device, p90_ms: float) -> dict[str, Any]:
+    """Move the artifact that was *chosen* for *device* from *place* into the bundle *folder*; returns the manifest's
     ``artifact``. *p90_ms* is of one call."""
-    identity = dict(load_backend(chosen.backend).identity() if chosen.foreign else found["identity"])
+    identity = dict(place.capabilities(chosen.backend)["identity"])
     relative = Path("artifacts") / f"{chosen.backend}-{identity['version']}-{identity['arch']}"
     (folder / relative).mkdir(parents=True)
-    shutil.move(chosen.artifact, folder / relative / "whole")  # the cache may be on another disk
+    place.fetch(chosen.artifact, folder / relative / "whole")
     return {
         "path": f"{relative.as_posix()}/whole",
         "backend": chosen.backend,
         **identity,
-        "made_on": found["name"],
+        "made_on": place.capabilities(device.backend)["name"],
         "settings": asdict(chosen.settings),
         "calls": "whole",
         "p90_ms": p90_ms,
@@ -279,11 +250,11 @@ def store_artifact(folder: Path, chosen: Candidate, found: Mapping[str, Any], p9
     }
 
 
-def refuse_elsewhere(device: Device, here: Reach) -> DeviceMismatchError:
+def refuse_elsewhere(device: Device, here: Reach, place: Place) -> DeviceMismatchError:
     """The error of a command that must run on *device* and does not."""
     otherwise = "Run it on the device, or leave --require-device out to get a portable bundle."
     return DeviceMismatchError(
         f"{device.name} is not here: {here.why}",
         where="--require-device",
-        hint=f"{otherwise}\n{here.cure}" if here.cure and is_this_machine(device) else otherwise,
+        hint=f"{otherwise}\n{here.cure}" if here.cure and is_machine_of(device, place.environment) else otherwise,
     )

@@ -7,15 +7,15 @@ sources add up.
 from __future__ import annotations
 
 import math
-import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgefuse.errors import RecipeError, UsageError, nearest
-from edgefuse.jetpack import Jetson, jetpack_named, jetpack_of, this_jetson
-from edgefuse.machine import cpu_name, memory_gib, usable_cores
+from edgefuse.jetpack import Jetson, jetpack_named, jetpack_of
+from edgefuse.machine import environment
 from edgefuse.resources import shipped_names
 from edgefuse.tables import check_keys, read_toml, subtable, typed
 
@@ -72,9 +72,6 @@ class Device:
     limits: tuple[str, ...] = ()
     limit_sources: tuple[str, ...] = ()
 
-    def resolve_threads(self) -> int:
-        return self.threads or usable_cores()
-
     def target_json(self) -> dict[str, Any]:
         """The manifest's ``target``."""
         return {"name": self.name, "backend": self.backend, "compute_capability": self.compute_capability}
@@ -88,7 +85,7 @@ def load_device(name: str) -> Device:
     """The profile called *name*, or whose alias that is; ``host`` is the profile that fits this machine."""
     files = shipped_names("devices", "*.toml")
     if name == "host":
-        return host_device(this_jetson(), memory_gib())
+        return host_of(environment())
     if name in files:
         return read_device(files[name])
     profiles = [read_device(path) for path in files.values()]
@@ -170,10 +167,11 @@ def _figure(figures: dict[str, Any], key: str, where: str) -> Figure:
     return Figure(value, typed(table, "unit", str, "", here), source)
 
 
-def host_device(jetson: Jetson | None, memory: float) -> Device:
-    """This machine's profile, under the name ``host``: a Jetson's (*memory* in GiB tells modules of one name apart),
-    elsewhere the generic CPU profile of this architecture."""
-    profile = jetson_profile(jetson.model, memory) if jetson else None
+def host_of(machine: Mapping[str, Any]) -> Device:
+    """The profile, under the name ``host``, of the *machine* whose :func:`edgefuse.machine.environment` this is: a
+    Jetson's (its memory tells modules of one name apart), elsewhere the generic CPU profile of its architecture."""
+    jetson = Jetson(machine["board"], machine["l4t"]) if "board" in machine else None
+    profile = jetson_profile(jetson.model, machine["memory_gib"]) if jetson else None
     if jetson and profile:
         found = jetpack_of(jetson.l4t)
         return replace(
@@ -184,10 +182,10 @@ def host_device(jetson: Jetson | None, memory: float) -> Device:
             jetpack=found.jetpack if found else None,
             tensorrt=found.tensorrt if found else None,
         )
-    generic = load_device("intel-cpu" if platform.machine() in ("x86_64", "AMD64") else "arm-cpu")
+    generic = load_device("intel-cpu" if machine["arch"] in ("x86_64", "AMD64") else "arm-cpu")
     unknown = f"; its board, {jetson.model}, has no profile: name one of jetson-*" if jetson else ""
-    description = f"this machine: {cpu_name()}{unknown}"
-    return replace(generic, name="host", description=description, arch=(platform.machine(),))
+    description = f"this machine: {machine['cpu']}{unknown}"
+    return replace(generic, name="host", description=description, arch=(machine["arch"],))
 
 
 def jetson_profile(model: str, memory: float) -> Device | None:
@@ -202,19 +200,15 @@ def _memory(profile: Device) -> float:
     return float(figure.value) if figure and not isinstance(figure.value, str) else math.inf
 
 
-def is_this_machine(device: Device, arch: str | None = None, name: str | None = None) -> bool:
-    """Whether this machine's architecture and its name (a Jetson's board, else the CPU) are the profile's.
+def is_machine_of(device: Device, machine: Mapping[str, Any]) -> bool:
+    """Whether the architecture and the name (a Jetson's board, else the CPU) of the *machine* whose
+    :func:`edgefuse.machine.environment` this is are the profile's.
 
-    The processor's side only: whether a profile's GPU is here is its backend's to say.
+    The processor's side only: whether a profile's GPU is there is its backend's to say.
     """
-    if device.arch and (arch or platform.machine()) not in device.arch:
+    if device.arch and machine["arch"] not in device.arch:
         return False
-    return re.search(device.match, name or machine_name()) is not None
-
-
-def machine_name() -> str:
-    jetson = this_jetson()
-    return jetson.model if jetson else cpu_name()
+    return re.search(device.match, machine.get("board") or machine["cpu"]) is not None
 
 
 def meaning(device: Device) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgefuse.backends import Runner
 from edgefuse.check import REFERENCE, Comparison, Judge, compare_stages, judge_accuracy, judge_parity
-from edgefuse.golden import Recorded, read_golden
+from edgefuse.golden import Recorded, answering, read_golden
 from edgefuse.precision import FLOAT, PRECISIONS
 from edgefuse.verdict import Verdict
 
@@ -40,7 +40,8 @@ def run_gates(stages: Mapping[str, Runner], arrows: Sequence[Pair], golden: Path
     """One pass over the held-out samples: every one of *arrows*, and the whole, from the float model to each of the
     last two of *stages*."""
     wholes = [(REFERENCE, stage) for stage in list(stages)[-2:]]
-    return compare_stages(read_golden(golden), stages, judge, dict.fromkeys([*arrows, *wholes]))
+    ahead = {name: answering(runner, golden) for name, runner in stages.items()}
+    return compare_stages(read_golden(golden), ahead, judge, dict.fromkeys([*arrows, *wholes]))
 
 
 def describe_gates(

@@ -7,6 +7,7 @@ Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from edgefuse.errors import BundleError, CalibrationError, ModelError
 from edgefuse.manifest import GOLDEN
 from edgefuse.samples import ArrayHeader, SampleWriter, iterate_rows, read_headers
 from edgefuse.spec import Array, Feed, ModelSpec
+
+LATENCY_FEEDS = 16
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ def read_golden(path: Path) -> Iterator[GoldenSample]:
             int(row["group"]) if "group" in row else None,
             int(row["stamp_ns"]) if "stamp_ns" in row else None,
         )
+
+
+def first_feeds(path: Path) -> list[Feed]:
+    """The feeds that latency is measured with."""
+    return [sample.feed for sample in itertools.islice(read_golden(path), LATENCY_FEEDS)]
+
+
+def answering(runner: Runner, samples: Path) -> Runner:
+    """*runner* for one pass over *samples* from the first on: one on another machine answers many at a time."""
+    over = getattr(runner, "over", None)
+    answers: Runner = runner if over is None else over(samples)
+    return answers
 
 
 def check_golden(path: Path, spec: ModelSpec, labelled: bool) -> int:

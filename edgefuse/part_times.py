@@ -1,30 +1,33 @@
-"""What each part of the model takes on this machine, in each way to run it. Numpy only."""
+"""The parts of a graph as artifacts on this machine: opening them, and what each takes in each way to run it.
+
+Numpy and one vendor library.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgefuse import child
 from edgefuse.assembled import Assembled, part_spec
-from edgefuse.backends import Runner, Settings
-from edgefuse.candidates import BUILD_TIMEOUT_S, Builder
+from edgefuse.backends import Runner, Settings, load_backend
 from edgefuse.latency import measure
 from edgefuse.parts import Partition
-from edgefuse.spec import Array, Feed
+from edgefuse.spec import Array, Feed, ModelSpec
 
 RUNS, WARMUP = 16, 4
 
 
 @dataclass(frozen=True)
 class PartSet:
-    """The artifacts of one graph's parts; ``graph`` is its name, ``ways`` the settings that they were tried with."""
+    """The artifacts of one graph's parts in *folder*; ``graph`` is its name, ``spec`` the whole model's, ``ways`` the
+    settings that they were tried with."""
 
-    builder: Builder
+    backend: str
     graph: str
+    spec: ModelSpec
     partition: Partition
     folder: Path
     ways: tuple[Settings, ...]
@@ -49,37 +52,16 @@ class PartTime:
         return {"part": self.part, "graph": self.graph, **how, "p50_ms": self.p50_ms}
 
 
-def build_parts(
-    builder: Builder, graph: str, partition: Partition, onnx_paths: Mapping[str, Path], ways: Sequence[Settings]
-) -> PartSet:
-    """Compile the parts in a child process and try them with every one of *ways*; raises ``ToolchainError``."""
-    folder = builder.work / "part-artifacts" / f"{builder.device.backend}-{graph}"
-    found = PartSet(builder, graph, partition, folder, tuple(ways))
-    found.folder.mkdir(parents=True)
-    arguments = {
-        "backend": builder.device.backend,
-        "onnx_paths": {name: str(path) for name, path in onnx_paths.items()},
-        "out": str(found.folder),
-        "golden": str(builder.golden),
-        "spec": builder.spec.to_json(),
-        "partition": partition.to_json(),
-        "settings": [asdict(item) for item in ways],
-    }
-    what = f"{builder.device.backend}, compiling the parts of the {graph} graph,"
-    child.call("edgefuse.probe:compile_parts", arguments, what=what, timeout_s=BUILD_TIMEOUT_S)
-    return found
-
-
 def open_part(parts: PartSet, name: str, settings: Settings) -> Runner:
-    spec = part_spec(parts.partition[name], parts.partition, parts.builder.spec)
-    return parts.builder.backend.open(parts.artifact(name), spec, settings)
+    spec = part_spec(parts.partition[name], parts.partition, parts.spec)
+    return load_backend(parts.backend).open(parts.artifact(name), spec, settings)
 
 
 def open_assembled(parts: PartSet, settings: Mapping[str, Settings], lanes: Sequence[Sequence[str]] = ()) -> Assembled:
     """All parts, each with its *settings*; several *lanes* need threads that are not tied to one core."""
     free = len(lanes) > 1
     runners = {name: open_part(parts, name, replace(how, pinned=not free)) for name, how in settings.items()}
-    return Assembled(parts.partition, runners, parts.builder.spec, lanes)
+    return Assembled(parts.partition, runners, parts.spec, lanes)
 
 
 def measure_parts(sets: Sequence[PartSet], feeds: Sequence[Feed]) -> list[PartTime]:

@@ -6,11 +6,12 @@ Called by name through :mod:`edgefuse.child`; arguments and results are JSON. Nu
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
 from edgefuse.assembled import Assembled, part_spec
-from edgefuse.backends import Settings, load_backend
+from edgefuse.backends import Backend, Settings, load_backend
 from edgefuse.bundle import open_bundle
 from edgefuse.golden import read_golden
 from edgefuse.parts import Partition
@@ -26,8 +27,8 @@ def compile_artifact(
     """Compile unless it is there already, open the result as a robot would with each of *settings*, and run a few
     samples; returns how many."""
     vendor, model, ways = load_backend(backend), ModelSpec.from_json(spec), [Settings(**item) for item in settings]
-    if not any(Path(out).iterdir()):
-        vendor.compile(Path(onnx_path), Path(out), model, ways[0])
+    if not Path(out).exists():
+        _compile_whole(vendor, Path(onnx_path), Path(out), model, ways[0])
     runs = 0
     for how in ways:
         runner = vendor.open(Path(out), model, how)
@@ -35,6 +36,15 @@ def compile_artifact(
         runs += sum(1 for sample in samples if runner(sample.feed))
         runner.close()
     return runs
+
+
+def _compile_whole(vendor: Backend, onnx_path: Path, out: Path, spec: ModelSpec, settings: Settings) -> None:
+    """All of the artifact or nothing: it is renamed to *out* when it is done."""
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    vendor.compile(onnx_path, part, spec, settings)
+    part.rename(out)
 
 
 def compile_parts(
@@ -75,4 +85,5 @@ def run_bundle_once(path: str) -> int:
 def capabilities(backend: str) -> dict[str, Any]:
     """The backend's version, what its artifacts here are tied to, and what this machine can do with it."""
     vendor = load_backend(backend)
-    return {"version": vendor.version(), "identity": vendor.identity(), **vendor.capabilities()}
+    known = {"version": vendor.version(), "identity": vendor.identity(), "one_artifact": vendor.ONE_ARTIFACT}
+    return {**known, **vendor.capabilities()}

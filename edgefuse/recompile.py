@@ -21,7 +21,7 @@ from edgefuse.bundle import Bundle
 from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, kernel_counts, other_backends, reach, store_artifact
 from edgefuse.check import REFERENCE, Judge, judge_accuracy
-from edgefuse.device import Device, is_this_machine, load_device
+from edgefuse.device import Device, is_machine_of, load_device
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
 from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, arrows_between, describe_gates, recorded_stages, run_gates
@@ -29,6 +29,8 @@ from edgefuse.golden import check_golden, check_outputs
 from edgefuse.json_shape import check_form
 from edgefuse.machine import environment
 from edgefuse.manifest import EMULATED, GOLDEN, GRAPHS_FOLDER, MODEL, RECORDING_FOLDER, REPORT, REPORT_HTML, SEARCH
+from edgefuse.places import Place
+from edgefuse.places.here import Here
 from edgefuse.plan import Candidate, as_asked, wanted_precisions
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
@@ -62,24 +64,25 @@ def compile_bundle(bundle: Bundle, asked: Rerun, steps: Steps) -> dict[str, Any]
     Raises :class:`DeviceMismatchError` where this machine is not the target.
     """
     device = _device(bundle, asked.target)
-    here = reach(device)
+    place = Here()
+    here = reach(device, place)
     if here.found is None:
         raise DeviceMismatchError(
             f"is for {device.name}, which is not here: {here.why}",
             where=str(bundle.shown),
-            hint=_cure(device, here.cure),
+            hint=_cure(device, here.cure, place),
         )
     precisions = _precisions(bundle, asked.precision, here.found["precisions"], device)
     with new_bundle(asked.out) as folder:
         _copy_kept(bundle, folder)
         work = folder / "work"
         work.mkdir()
-        return _compile_into(folder, work, bundle, asked, device, here.found, precisions, steps)
+        return _compile_into(folder, work, bundle, asked, device, place, precisions, steps)
 
 
-def _cure(device: Device, cure: str) -> str:
+def _cure(device: Device, cure: str, place: Place) -> str:
     otherwise = "Run this on the device itself, or name this machine with --target (see: edgefuse devices)."
-    return f"{otherwise}\n{cure}" if cure and is_this_machine(device) else otherwise
+    return f"{otherwise}\n{cure}" if cure and is_machine_of(device, place.environment) else otherwise
 
 
 def _device(bundle: Bundle, target: str | None) -> Device:
@@ -131,7 +134,7 @@ def _compile_into(
     bundle: Bundle,
     asked: Rerun,
     device: Device,
-    here: dict[str, Any],
+    place: Place,
     precisions: list[str],
     steps: Steps,
 ) -> dict[str, Any]:
@@ -140,8 +143,8 @@ def _compile_into(
     _check_samples(bundle, judge.labelled)
     limit_ms = asked.p90_ms if asked.p90_ms is not None else bundle.manifest["limits"]["p90_ms"]
     golden, searched = folder / GOLDEN, (folder / SEARCH).exists() and asked.precision == "auto"
-    others = other_backends(device) if searched else []
-    builder = Builder(work, golden, bundle.spec, device, others=others)
+    others = other_backends(device, place) if searched else []
+    builder = Builder(work, golden, bundle.spec, device, place, others=others)
     required = set() if searched else {precisions[-1]}
     candidates, failed = builder.build(bundle.graphs, precisions, required, steps)
     if not candidates:
@@ -163,8 +166,8 @@ def _compile_into(
     fallbacks = _without_sensors(bundle, builder, golden, candidates.get(FLOAT), chosen, judge, steps)
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
-    kernels = kernel_counts(chosen.artifact)
-    artifact = store_artifact(folder, chosen, here, latency["compiled"]["p90_ms"])
+    artifact = store_artifact(place, folder, chosen, device, latency["compiled"]["p90_ms"])
+    kernels = kernel_counts(folder / artifact["path"])
     shutil.rmtree(work)
     files = _put_first(folder, bundle.manifest["graphs"], chosen.graph)
 

@@ -1,4 +1,4 @@
-"""The search: the fastest candidate that keeps the accuracy limit, by measurement on this machine. Numpy only.
+"""The search: the fastest candidate that keeps the accuracy limit, by measurement at its place. Numpy only.
 
 It looks at the *calibrate* split only (``search.npz``). The golden split, which decides the verdict, is seen once,
 afterwards, so that having chosen among many candidates cannot make the verdict look better than it is.
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner
-from edgefuse.candidates import Builder, first_feeds
+from edgefuse.candidates import Builder
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, likely_passes
 from edgefuse.errors import ToolchainError, left_out
-from edgefuse.golden import read_golden
+from edgefuse.golden import answering, first_feeds, read_golden
 from edgefuse.journal import Journal
-from edgefuse.latency import measure
+from edgefuse.latency import Latency
 from edgefuse.plan import Candidate, Choice
 from edgefuse.precision import FLOAT
 
@@ -61,7 +61,7 @@ class Search:
     rounds: list[list[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.started, self.feeds = time.monotonic(), first_feeds(self.samples)
+        self.started, self.feed = time.monotonic(), first_feeds(self.samples)[0]
 
     @property
     def out_of_time(self) -> bool:
@@ -84,13 +84,16 @@ class Search:
         working = dict(runners)
         for name, runner in runners.items():
             with left_out(name, self.failed, ()):
-                runner(self.feeds[0])
+                runner(self.feed)
                 continue
             del working[name]
         if working:
-            found = measure(working, self.feeds, 0.0, min_runs=ROUGH_RUNS, warmup=ROUGH_WARMUP)
+            found = self._measure(working, budget_s=0.0, min_runs=ROUGH_RUNS, warmup=ROUGH_WARMUP)
             self.rounds.append([name for name in found if name not in self.rough_ms])
             self._take_in({name: latency.percentile(ROUGH_PERCENTILE) for name, latency in found.items()})
+
+    def _measure(self, runners: Mapping[str, Runner], **how: Any) -> dict[str, Latency]:
+        return self.builder.place.measure(runners, self.samples, **how).latency
 
     def _take_in(self, found_ms: Mapping[str, float]) -> None:
         """Latencies of one round, in the first round's milliseconds."""
@@ -196,7 +199,7 @@ class Search:
     def _final(self, names: Sequence[str]) -> dict[str, Any]:
         arms = {name: self.candidates[name] for name in dict.fromkeys([*self._anchor(), *names])}
         with self.builder.opened(arms, self.failed) as runners:
-            found = measure(runners, self.feeds, budget_s=3.0, max_runs=400)
+            found = self._measure(runners, budget_s=3.0, max_runs=400)
         self._rescale({name: latency.percentile(50) for name, latency in found.items()})
         for name, latency in found.items():
             self.rows[name] |= {"p50_ms": latency.percentile(50), "p90_ms": latency.percentile(90)}
@@ -225,7 +228,7 @@ def judge_runner(name: str, runner: Runner, samples: Path, judge: Judge, count: 
     ``samples`` and whether these were all (``complete``)."""
     pair = (REFERENCE, name)
     taken = itertools.islice(read_golden(samples), count)
-    comparison = compare_stages(taken, {name: runner}, judge, [pair])[pair]
+    comparison = compare_stages(taken, {name: answering(runner, samples)}, judge, [pair])[pair]
     entry = judge_accuracy(comparison, pair, judge)
     return {
         "drop": entry["drop"],

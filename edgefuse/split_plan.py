@@ -6,7 +6,6 @@ whole graph would run at the fastest sensor's rate.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from edgefuse.assembled import Assembled, find_lanes
+from edgefuse.assembled import find_lanes
 from edgefuse.backends import Runner, Settings
+from edgefuse.candidates import Builder
 from edgefuse.check import REFERENCE, Judge, compare_stages, likely_passes
-from edgefuse.golden import read_golden
-from edgefuse.latency import measure
-from edgefuse.machine import usable_cores
-from edgefuse.part_times import PartSet, PartTime, open_assembled
+from edgefuse.golden import answering, read_golden
+from edgefuse.part_times import PartSet, PartTime
 from edgefuse.parts import Partition
+from edgefuse.places import Place
 from edgefuse.plan import Candidate
 from edgefuse.spec import Feed, ModelSpec
 
@@ -76,16 +75,16 @@ class SplitPlan:
         return {**shown, "threads": threads, "lanes": [list(lane) for lane in self.lanes]}
 
 
-def open_split(plan: SplitPlan) -> Assembled:
+def open_split(place: Place, plan: SplitPlan) -> Runner:
     """The parts as the bundle will run them."""
-    return open_assembled(plan.parts, plan.settings, plan.lanes)
+    return place.open_parts(plan.parts, plan.settings, plan.lanes)
 
 
-def store_parts(folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict[str, Any]:
+def store_parts(place: Place, folder: Path, artifact: dict[str, Any], plan: SplitPlan) -> dict[str, Any]:
     """Move the parts' artifacts beside the whole one in the bundle *folder*; returns *artifact*, the manifest's, with
     them."""
     base = Path(artifact["path"]).parent / "parts"
-    shutil.move(plan.parts.folder, folder / base)
+    place.fetch(plan.parts.folder, folder / base)
     names = [part.name for part in plan.parts.partition.parts]
     parts = [
         {
@@ -117,25 +116,25 @@ def stream_costs(
 
 
 def plan_split(
-    chosen: Candidate, parts: PartSet, times: Sequence[PartTime], samples: Path, judge: Judge,
-    feeds: Sequence[Feed],
-) -> SplitPlan:  # fmt: skip
+    builder: Builder, chosen: Candidate, parts: PartSet, times: Sequence[PartTime], samples: Path, judge: Judge
+) -> SplitPlan:
     """Measure the parts of the *chosen* graph, put together, against the whole, and decide."""
-    builder = parts.builder
+    place = builder.place
     mine = [time for time in times if time.graph == parts.graph]
     names = [part.name for part in parts.partition.parts]
     best, thrifty = ({name: find(mine, name) for name in names} for find in (_fastest, _thriftiest))
     fastest, streaming = ({name: time.settings for name, time in way.items()} for way in (best, thrifty))
-    lanes = _lanes(parts.partition, mine)
-    arms: dict[str, Runner] = {"whole": builder.backend.open(chosen.artifact, builder.spec, chosen.settings)}
-    arms["split"] = open_assembled(parts, fastest)
+    lanes = _lanes(parts.partition, mine, place.environment["cores"])
+    arms: dict[str, Runner] = {"whole": place.open(chosen, builder.spec)}
+    arms["split"] = place.open_parts(parts, fastest)
     if streaming != fastest:
-        arms["stream"] = open_assembled(parts, streaming)
+        arms["stream"] = place.open_parts(parts, streaming)
     if len(lanes) > 1:
-        arms["parallel"] = open_assembled(parts, _one_thread(fastest, parts.partition), lanes)
+        arms["parallel"] = place.open_parts(parts, _one_thread(fastest, parts.partition), lanes)
     core_ms = {name: time.p50_ms * time.settings.threads for name, time in thrifty.items()}
     try:
-        found = {name: latency.percentile(50) for name, latency in measure(arms, feeds, 1.5, max_runs=300).items()}
+        timed = place.measure(arms, samples, budget_s=1.5, max_runs=300)
+        found = {name: latency.percentile(50) for name, latency in timed.latency.items()}
         costs = stream_costs(parts.partition, builder.spec, core_ms, found["whole"] * chosen.settings.threads)
         parallel = found.get("parallel")
         _, calls, _, _ = _decide(found["whole"], found["split"], parallel, costs, passes=True)
@@ -174,10 +173,10 @@ def _thriftiest(times: Sequence[PartTime], part: str) -> PartTime:
     return min(own, key=lambda time: time.p50_ms * time.settings.threads**THREAD_TOLL)
 
 
-def _lanes(partition: Partition, times: Sequence[PartTime]) -> list[list[str]]:
+def _lanes(partition: Partition, times: Sequence[PartTime], cores: int) -> list[list[str]]:
     one = {time.part: time.p50_ms for time in times if time.settings.threads == 1}
     names = [part.name for part in partition.branches]
-    return find_lanes(partition, one, usable_cores()) if all(name in one for name in names) else [names]
+    return find_lanes(partition, one, cores) if all(name in one for name in names) else [names]
 
 
 def _one_thread(settings: Mapping[str, Settings], partition: Partition) -> dict[str, Settings]:
@@ -209,10 +208,11 @@ def _agreement(arms: Mapping[str, Runner], samples: Path, judge: Judge, name: st
     equal, count, largest = 0, 0, 0.0
     pair = (REFERENCE, name)
     recorded: list[dict[str, Any]] = []
+    parts, whole = answering(arms[name], samples), answering(arms["whole"], samples)
 
     class _Both:
         def __call__(self, feed: Feed) -> dict[str, Any]:
-            found, expected = arms[name](feed), arms["whole"](feed)
+            found, expected = parts(feed), whole(feed)
             recorded.append({"equal": all(np.array_equal(found[key], expected[key]) for key in expected)})
             recorded[-1]["max_abs"] = max(_distance(found[key], expected[key]) for key in expected)
             return found

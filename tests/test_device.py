@@ -11,8 +11,8 @@ from edgefuse.device import (
     Device,
     assumed,
     device_names,
-    host_device,
-    is_this_machine,
+    host_of,
+    is_machine_of,
     jetson_profile,
     load_device,
     meaning,
@@ -215,10 +215,10 @@ CPU_NAMES = {
 
 @pytest.mark.parametrize("cpu", CPU_NAMES)
 def test_a_cpu_is_its_own_profile_and_no_other(cpu: str) -> None:
-    fitting = [name for name in INTELS if is_this_machine(load_device(name), "x86_64", cpu)]
+    fitting = [name for name in INTELS if is_machine_of(load_device(name), {"arch": "x86_64", "cpu": cpu})]
     assert fitting == ([CPU_NAMES[cpu]] if CPU_NAMES[cpu] else [])
-    assert is_this_machine(load_device("intel-cpu"), "x86_64", cpu)
-    assert not is_this_machine(load_device("arm-cpu"), "x86_64", cpu)
+    assert is_machine_of(load_device("intel-cpu"), {"arch": "x86_64", "cpu": cpu})
+    assert not is_machine_of(load_device("arm-cpu"), {"arch": "x86_64", "cpu": cpu})
 
 
 BOARDS = [
@@ -237,7 +237,7 @@ BOARDS = [
 @pytest.mark.parametrize(("model", "memory", "name"), BOARDS)
 def test_a_boards_device_tree_and_memory_name_its_profile(model: str, memory: float, name: str) -> None:
     found = jetson_profile(model, memory)
-    assert found is not None and found.name == name and is_this_machine(found, "aarch64", model)
+    assert found is not None and found.name == name and is_machine_of(found, {"arch": "aarch64", "cpu": model})
 
 
 def test_an_unknown_board_has_no_profile_and_more_memory_than_any_module_is_the_largest() -> None:
@@ -295,23 +295,26 @@ def test_a_jetson_is_known_by_its_device_tree_or_by_its_release_file(tmp_path: P
     assert this_jetson(model, nothing) is None and this_jetson(nothing, nothing) is None
 
 
+MACHINE = {"arch": "aarch64", "cpu": "CPU", "memory_gib": 7.4}
+
+
 def test_host_on_a_jetson_is_its_profile_with_the_jetpack_that_was_found() -> None:
-    host = host_device(Jetson("NVIDIA Jetson Orin Nano Developer Kit", "36.4.0"), 7.4)
+    host = host_of({**MACHINE, "board": "NVIDIA Jetson Orin Nano Developer Kit", "l4t": "36.4.0"})
     assert (host.name, host.backend, host.compute_capability) == ("host", "tensorrt", "8.7")
     assert host.tensorrt == "10.3.0" and assumed(host).startswith("has JetPack 6.1") and host.aliases == ()
     assert "Orin Nano Developer Kit" in host.description
-    hidden = host_device(Jetson("NVIDIA Jetson Orin Nano Developer Kit", ""), 7.4)
+    hidden = host_of({**MACHINE, "board": "NVIDIA Jetson Orin Nano Developer Kit", "l4t": ""})
     assert hidden.jetpack is hidden.tensorrt is None, "what was not found is not assumed"
 
 
 def test_host_on_an_unknown_board_is_the_cpu_and_says_so() -> None:
-    host = host_device(Jetson("ACME Carrier", "36.4.3"), 7.4)
+    host = host_of({**MACHINE, "board": "ACME Carrier", "l4t": "36.4.3"})
     assert (host.name, host.backend) == ("host", "openvino") and "ACME Carrier" in host.description
 
 
 def test_host_elsewhere_is_the_generic_cpu() -> None:
-    host = host_device(None, 8.0)
-    assert (host.name, host.backend, host.jetpack) == ("host", "openvino", None) and is_this_machine(host)
+    host = host_of(environment())
+    assert (host.name, host.backend, host.jetpack) == ("host", "openvino", None) and is_machine_of(host, environment())
 
 
 def test_the_environment_names_the_board_only_on_a_jetson(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from edgefuse.check import make_judge
 from edgefuse.errors import ToolchainError
 from edgefuse.golden import write_golden
 from edgefuse.journal import Journal
+from edgefuse.places.here import Here
 from edgefuse.plan import Candidate
 from edgefuse.precision import PRECISIONS
 from edgefuse.recipe import Accuracy
@@ -42,6 +43,8 @@ class Timed:
 
 class Workshop:
     """In place of a Builder: the runners are there already."""
+
+    place = Here()
 
     def __init__(self, runners, folder):
         self.runners, self.folder = runners, folder

@@ -53,9 +53,9 @@ def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
 
     The bundle is written whatever the verdict, so that a failed one can be looked into; an error leaves nothing.
     """
-    here = reach(request.device)
+    here = reach(request.device, request.place)
     if here.found is None and request.require_device:
-        raise refuse_elsewhere(request.device, here)
+        raise refuse_elsewhere(request.device, here, request.place)
     with new_bundle(request.out) as folder:
         work = folder / "work"
         work.mkdir()
@@ -68,7 +68,7 @@ def plan_only(request: Request, steps: Steps) -> dict[str, Any]:
 
 
 def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps: Steps) -> dict[str, Any]:
-    device, asked = request.device, request.precision
+    device, asked, place = request.device, request.precision, request.place
     supported = here.found["precisions"] if here.found else device.precisions
     precisions = wanted_precisions(asked, supported, device.name)
     prepared = _prepare(folder, work, request, steps)
@@ -83,32 +83,32 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
     if here.found is None:
         return finish_portable(folder, request, prepared, parts, graphs, failed, here.why, steps)
     if asked != "auto":
-        builder = Builder(work, prepared.golden, prepared.source.spec, device)
+        builder = Builder(work, prepared.golden, prepared.source.spec, device, place)
         candidates, _ = builder.build({name: graphs[name].path for name in graphs}, precisions, required, steps)
         choice = as_asked(candidates, asked)
         planner = Planner(prepared.graphs, _search(builder, prepared, candidates), parts, precisions, steps, graphs)
         split = planner.split(choice)
         planned, baseline = planner.planned(choice, split), candidates.get(FLOAT)
         made = Made(builder, parts, graphs, candidates[choice.name], baseline, choice, split, planned)
-        return _finish_here(folder, request, prepared, made, here.found, steps)
+        return _finish(folder, request, prepared, made, steps)
     with kept_search(_key(request), request.resume) as journal:
-        others = other_backends(device)
-        builder = Builder(work, prepared.golden, prepared.source.spec, device, journal.artifacts, others)
+        others, kept = other_backends(device, place), journal.artifacts if place.keeps_artifacts else None
+        builder = Builder(work, prepared.golden, prepared.source.spec, device, place, kept, others)
         search = _search(builder, prepared, {}, failed=failed, budget_s=request.budget_s, journal=journal)
         planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
         choice = planner.plan()
         split, found = planner.split(choice), search.candidates
         planned = planner.planned(choice, split)
         made = Made(builder, parts, planner.made, found[choice.name], found.get(FLOAT), choice, split, planned)
-        return _finish_here(folder, request, prepared, made, here.found, steps)
+        return _finish(folder, request, prepared, made, steps)
 
 
 def _key(request: Request) -> str:
     """What an interrupted search must have in common with this one to be gone on with."""
     recipe = request.recipe
     files = [request.model, recipe.path, *recipe.calibration.paths, recipe.model.path, recipe.model.weights]
-    words = (request.device.name, str(recipe.accuracy), str(recipe.calibration), str(request.out.resolve()), VERSION)
-    return search_key([path for path in files if path is not None], *words)
+    words = (str(recipe.accuracy), str(recipe.calibration), str(request.out.resolve()), request.place.name, VERSION)
+    return search_key([path for path in files if path is not None], request.device.name, *words)
 
 
 def _search(builder: Builder, prepared: Prepared, candidates: dict[str, Candidate], **known: Any) -> Search:
@@ -176,14 +176,12 @@ class Made:
     def open_parts(self) -> Callable[[], Runner] | None:
         """What a call runs where that is not the whole graph."""
         split = self.split
-        return None if split is None or split.calls == "whole" else lambda: open_split(split)
+        return None if split is None or split.calls == "whole" else lambda: open_split(self.builder.place, split)
 
 
-def _finish_here(
-    folder: Path, request: Request, prepared: Prepared, made: Made, here: dict[str, Any], steps: Steps
-) -> dict[str, Any]:
-    """Run the gates, measure, write: the device is this machine."""
-    judge, chosen, builder = prepared.judge, made.chosen, made.builder
+def _finish(folder: Path, request: Request, prepared: Prepared, made: Made, steps: Steps) -> dict[str, Any]:
+    """Run the gates, measure, write: the device is there."""
+    judge, chosen, builder, place = prepared.judge, made.chosen, made.builder, made.builder.place
     called = PARTS if made.split is not None and made.split.kept and made.split.calls == "parts" else COMPILED
     with _stages(made) as stages:
         with steps.step("Checking accuracy") as step:
@@ -197,12 +195,12 @@ def _finish_here(
     with steps.step("Measuring latency"):
         latency = builder.measure(chosen, made.baseline, request.recipe.latency.p90_ms, made.open_parts)
 
-    kernels = kernel_counts(chosen.artifact)
     names = dict.fromkeys([chosen.graph, FLOAT] if request.float_graph else [chosen.graph])
     files = store_graphs(folder, {name: made.graphs[name] for name in names}, chosen.graph)
-    artifact = store_artifact(folder, chosen, here, latency["compiled"]["p90_ms"])
+    artifact = store_artifact(place, folder, chosen, request.device, latency["compiled"]["p90_ms"])
+    kernels = kernel_counts(folder / artifact["path"])
     if made.split is not None and made.split.kept:
-        artifact = store_parts(folder, artifact, made.split)
+        artifact = store_parts(place, folder, artifact, made.split)
     shutil.rmtree(prepared.graphs.work)
     whole = (REFERENCE, called)
     found = findings(
@@ -240,6 +238,6 @@ def _stages(made: Made) -> Iterator[dict[str, Runner]]:
             stack.callback(runner.close)
         stages |= stack.enter_context(builder.opened({COMPILED: chosen}))
         if made.split is not None and made.split.kept:
-            stages[PARTS] = open_split(made.split)
+            stages[PARTS] = open_split(builder.place, made.split)
             stack.callback(stages[PARTS].close)
         yield stages

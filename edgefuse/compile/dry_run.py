@@ -32,7 +32,7 @@ Prepare = Callable[[Path, Path, Request, Steps], Prepared]
 def dry_run(request: Request, prepare: Prepare, steps: Steps) -> dict[str, Any]:
     """``candidates`` (name, precision, graph), ``parts`` and ``about_s``, an estimate from the float graph's speed
     in onnxruntime: not a promise."""
-    here = reach(request.device)
+    here = reach(request.device, request.place)
     supported = here.found["precisions"] if here.found else request.device.precisions
     precisions = wanted_precisions(request.precision, supported, request.device.name)
     with tempfile.TemporaryDirectory(prefix="edgefuse-") as folder:

@@ -11,7 +11,7 @@ import onnx
 
 from edgefuse.backends import Settings
 from edgefuse.candidates import Builder
-from edgefuse.part_times import PartSet, PartTime, build_parts
+from edgefuse.part_times import PartSet, PartTime
 from edgefuse.partition import Split, split
 from edgefuse.partition.macs import count_macs
 from edgefuse.partition.tensors import infer, read_facts
@@ -75,10 +75,14 @@ def cut_graph(
 ) -> PartSet:
     """The parts of the graph at *path*, written and compiled; ``ToolchainError`` where the vendor refuses one."""
     found: Split = split(onnx.load(path), builder.spec, state)
-    folder = builder.work / f"parts-{builder.device.backend}-{graph}"
+    backend = builder.device.backend
+    folder = builder.work / f"parts-{backend}-{graph}"
     folder.mkdir()
     paths = {}
     for index, (name, model) in enumerate(found.models().items()):
         paths[name] = folder / f"{index}.onnx"
         onnx.save(model, paths[name])
-    return build_parts(builder, graph, found.partition, paths, ways)
+    artifacts = builder.work / "part-artifacts" / f"{backend}-{graph}"
+    parts = PartSet(backend, graph, builder.spec, found.partition, artifacts, ways)
+    builder.place.compile_parts(parts, paths, builder.golden)
+    return parts

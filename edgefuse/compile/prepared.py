@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from edgefuse.check import Judge
 from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.device import Device
 from edgefuse.export import Source
-from edgefuse.machine import environment
 from edgefuse.manifest import GRAPHS_FOLDER, MODEL, RECORDING_FOLDER, REPORT, REPORT_HTML
+from edgefuse.places import Place
+from edgefuse.places.here import Here
 from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe
 from edgefuse.recordings.mapping import check_sources
@@ -32,7 +33,7 @@ class Request:
     """What the user asked for, flags already merged into the recipe. ``model`` is the file to load;
     ``require_device`` refuses to work where the device is not here. ``budget_s`` ends the search; ``resume`` goes on
     with one that was interrupted. Without ``float_graph`` the bundle is smaller, and nothing can be compared with
-    the float model but the golden samples."""
+    the float model but the golden samples. ``place`` is where candidates are built and measured."""
 
     model: Path
     recipe: Recipe
@@ -44,6 +45,7 @@ class Request:
     budget_s: float = math.inf
     resume: bool = False
     float_graph: bool = True
+    place: Place = field(default_factory=Here)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def findings(request: Request, prepared: Prepared, steps: Steps, **found: Any) -
         spec=source.spec,
         split=prepared.samples.rule,
         stages=steps.to_json(),
-        environment=environment(),
+        environment=request.place.environment,
         **found,
     )
 

@@ -30,6 +30,7 @@ from edgefuse.device import load_device
 from edgefuse.doctor import Finding
 from edgefuse.errors import CalibrationError
 from edgefuse.manifest import MANIFEST
+from edgefuse.places.here import Here
 from edgefuse.samples import iterate_rows, read_headers
 
 USAGE, INPUT, TOOLCHAIN = 2, 4, 5
@@ -39,7 +40,7 @@ Arrays = dict[str, NDArray[Any]]
 @functools.cache
 def asked_once(device: Any) -> candidates.Reach:
     """What this machine can do, asked once: a child process each time would take half of these tests' time."""
-    return candidates.reach(device)
+    return candidates.reach(device, Here())
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +49,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "scratch").mkdir()
     (tmp_path / "out").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
-    monkeypatch.setattr(compiler, "reach", asked_once)
+    monkeypatch.setattr(compiler, "reach", lambda device, place: asked_once(device))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -972,7 +973,7 @@ def test_precision_that_the_device_lacks(
     refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tiny_recipe: Path
 ) -> None:
     found = {**(asked_once(load_device("host")).found or {}), "precisions": ["float", "int8"]}
-    monkeypatch.setattr(compiler, "reach", lambda device: candidates.Reach(found))
+    monkeypatch.setattr(compiler, "reach", lambda device, place: candidates.Reach(found))
     refuses(
         TOOLCHAIN,
         ("does not offer bf16 for host; it offers float, int8", "Choose one of these"),

@@ -1,4 +1,4 @@
-"""The planner: which graphs are worth trying on this machine, in which order, and what the search says of them.
+"""The planner: which graphs are worth trying on the device, in which order, and what the search says of them.
 
 It makes graphs (workstation: imports onnx); :mod:`edgefuse.search` builds, measures and judges them. The first round
 is one precision for the whole model, in every way that INT8 can be done. Where a faster plan loses too much, the
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Settings
+from edgefuse.candidates import Builder
 from edgefuse.check import Judge
 from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.compile.parts import Parts, cut_graph
@@ -21,7 +22,7 @@ from edgefuse.compile.planner.sensitivity import Loss, Probe, Unit, block_units,
 from edgefuse.compile.planner.variants import allowed_noises, distinct, keep_float
 from edgefuse.errors import left_out
 from edgefuse.golden import read_golden
-from edgefuse.part_times import PartSet, PartTime, measure_parts
+from edgefuse.part_times import PartSet, PartTime
 from edgefuse.plan import Choice
 from edgefuse.precision import FLOAT, PRECISIONS, base_of
 from edgefuse.progress import Steps
@@ -50,6 +51,10 @@ class Planner:
     times: list[PartTime] = field(default_factory=list)
     own_times: list[PartTime] = field(default_factory=list)
     sets: dict[tuple[str, str], PartSet] = field(default_factory=dict)
+
+    @property
+    def builder(self) -> Builder:
+        return self.search.builder
 
     def plan(self) -> Choice:
         """Both rounds, as far as the time goes, and the choice."""
@@ -82,7 +87,7 @@ class Planner:
 
     def try_graphs(self, made: Mapping[str, Graph]) -> None:
         paths = {name: graph.path for name, graph in made.items()}
-        built, failed = self.search.builder.build(paths, self.precisions, set(), self.steps)
+        built, failed = self.builder.build(paths, self.precisions, set(), self.steps)
         self.search.add(built, failed)
 
     def measure_losses(self) -> None:
@@ -113,13 +118,13 @@ class Planner:
         with self.steps.step("Measuring the parts") as step:
             for name in dict.fromkeys([FLOAT, *self._fastest_int8()]):
                 self.cut(name, self.graphs.device.backend)
-            self.times = measure_parts(list(self.sets.values()), self.search.feeds)
+            self.times = self.builder.place.measure_parts(list(self.sets.values()), self.search.samples)
             step.note(", ".join(f"{name} {ms:.2f} ms" for name, ms in self._best_ms().items()))
 
     def cut(self, graph: str, backend: str) -> PartSet | None:
         """The parts of *graph*, compiled; None, with the reason kept, where the vendor refuses one."""
         if (graph, backend) not in self.sets:
-            builder, path = self.search.builder.on(backend), self.made[graph].path
+            builder, path = self.builder.on(backend), self.made[graph].path
             with left_out(f"parts of {graph}", self.search.failed):
                 ways = self._ways(graph, backend)
                 self.sets[graph, backend] = cut_graph(builder, graph, path, self.parts.state, ways)
@@ -129,7 +134,7 @@ class Planner:
         device = self.graphs.device
         inferences = [PRECISIONS[name][1] for name in self.precisions if PRECISIONS[name][0] == base_of(graph)]
         inferences = inferences if backend == device.backend else ["f32"]
-        most = device.resolve_threads()
+        most = self.builder.threads
         threads = [most] if device.threads else list(dict.fromkeys([most, 1]))
         return tuple(Settings(count, inference) for inference in inferences for count in threads)
 
@@ -157,7 +162,7 @@ class Planner:
 
     def _int8_is_slower(self, part: str) -> bool:
         """Compared in the same number of threads as the whole would have, in the best inference precision of each."""
-        most = self.graphs.device.resolve_threads()
+        most = self.builder.threads
         own = [time for time in self.times if time.part == part and time.settings.threads == most]
         of_float = min((time.p50_ms for time in own if base_of(time.graph) == FLOAT), default=0.0)
         of_int8 = min((time.p50_ms for time in own if base_of(time.graph) != FLOAT), default=float("inf"))
@@ -175,10 +180,10 @@ class Planner:
                 return None
             ways = [how for how in parts.ways if how.inference_precision == chosen.settings.inference_precision]
             parts = replace(parts, ways=tuple(ways))
-            times = measure_parts([parts], self.search.feeds)
+            times = self.builder.place.measure_parts([parts], self.search.samples)
             self.own_times = times
             self.times += times if not chosen.foreign else []
-            found = plan_split(chosen, parts, times, self.search.samples, self.search.judge, self.search.feeds)
+            found = plan_split(self.builder, chosen, parts, times, self.search.samples, self.search.judge)
             step.note(found.reason)
             return found
 
