@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from edgefuse.bundle import open_bundle
+from edgefuse.cli.device import device_option
 from edgefuse.cli.place import page_writer
 from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
@@ -39,6 +40,7 @@ ROBUSTNESS_ONLY = ("samples", "seed", "modality", "severity", "output")
 @click.option("--modality", multiple=True, help="Corrupt this modality or stream alone. Repeatable.")
 @click.option("--severity", type=click.IntRange(1, 3), multiple=True, help="Only this severity. Repeatable.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what corruptions draw.")
+@device_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a page on robustness to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
@@ -54,11 +56,12 @@ def command(
     modality: tuple[str, ...],
     severity: tuple[int, ...],
     seed: int,
+    device: str | None,
     output: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Judge BUNDLE again on this machine: every hash, accuracy on its golden samples, latency.
+    """Judge BUNDLE again, on this machine or another: every hash, accuracy on its golden samples, latency.
 
     With --robustness also whether it is more fragile than the float model (docs/robustness.md).
     """
@@ -69,15 +72,20 @@ def command(
     limit = parse_limit(max_drop) if max_drop is not None else None
     p90_ms = parse_milliseconds(max_latency) if max_latency is not None else None
     folder = require_recipe(recipe) if recipe is not None else None
-    with open_bundle(bundle) as opened:
-        report = check_bundle(
-            opened,
-            Steps(quiet=quiet),
-            max_drop=limit,
-            p90_ms=p90_ms,
-            metrics_folder=folder.resolve().parent if folder else None,
-            robustness=options if robustness else None,
-        )
+    asked: dict[str, Any] = {
+        "max_drop": limit,
+        "p90_ms": p90_ms,
+        "metrics_folder": folder.resolve().parent if folder else None,
+        "robustness": options if robustness else None,
+    }
+    if device is None:
+        with open_bundle(bundle) as opened:
+            report = check_bundle(opened, Steps(quiet=quiet), **asked)
+    else:
+        from edgefuse.remote import connect, verbs
+
+        with connect(device) as there:
+            report = verbs.check_bundle(there, bundle, Steps(quiet=quiet), **asked)
     if write is not None:
         write(report)
     if as_json:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgefuse.bundle import open_bundle
+from edgefuse.cli.device import device_option
 from edgefuse.cli.place import page_writer
 from edgefuse.errors import UsageError
 from edgefuse.progress import Step, Steps
@@ -47,6 +48,7 @@ REDRAW_S = 0.1
 )
 @click.option("--no-staleness", is_flag=True, help="Do not measure accuracy against staleness.")
 @click.option("--recipe", help="The recipe whose [recording] and custom metric to use, in place of the bundle's.")
+@device_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a report for people to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress line.")
@@ -60,6 +62,7 @@ def command(
     staleness: str,
     no_staleness: bool,
     recipe: str | None,
+    device: str | None,
     output: Path | None,
     as_json: bool,
     quiet: bool,
@@ -81,10 +84,13 @@ def command(
         sources=named.recording or None if named is not None else None,
         sources_folder=named.folder if named is not None else None,
     )
-    with open_bundle(bundle) as opened, _watched(quiet) as watch, warnings.catch_warnings(record=True) as told:
-        report = replay_bundle(opened, recording, options, watch)
-    for warning in told:
-        click.echo(f"warning: {warning.message}", err=True)
+    if device is None:
+        with open_bundle(bundle) as opened, _watched(quiet) as watch, warnings.catch_warnings(record=True) as told:
+            report = replay_bundle(opened, recording, options, watch)
+        for warning in told:
+            click.echo(f"warning: {warning.message}", err=True)
+    else:
+        report = _replay_there(device, bundle, recording, options, tick, Steps(quiet=quiet))
     if write is not None:
         write(report)
     if as_json:
@@ -92,6 +98,28 @@ def command(
     else:
         _print(report, output)
     return Verdict.INCONCLUSIVE.exit_code if nothing_answered(report) else 0
+
+
+def _replay_there(
+    device: str, bundle: Path, recording: Path, options: Options, tick: str | None, steps: Steps
+) -> dict[str, Any]:
+    from edgefuse.remote import connect, verbs
+
+    if options.sources is not None:
+        raise UsageError(
+            "the mapping of a recipe is not sent to another machine; there the bundle's own counts",
+            where="--recipe",
+            hint="Compile the bundle again with this recipe, or replay here.",
+        )
+    asked = {
+        "tick": tick,
+        "deadline_ms": options.deadline_ms,
+        "policy": options.policy,
+        "real_time": options.real_time,
+        "staleness_ms": list(options.staleness_ms),
+    }
+    with connect(device) as there:
+        return verbs.replay_bundle(there, bundle, recording, steps, asked, options.metrics_folder)
 
 
 def _delays(text: str) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from edgefuse.cli.device import device_option
 from edgefuse.cli.place import check_place
 from edgefuse.errors import FeedError
 from edgefuse.runtime import load
@@ -24,16 +25,14 @@ from edgefuse.spec import Array
     required=True,
     help="An .npz file with one array per input.",
 )
+@device_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the outputs to this .npz file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outputs as JSON.")
-def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -> None:
+def command(bundle: Path, feed_path: Path, device: str | None, output: Path | None, as_json: bool) -> None:
     """Run BUNDLE once on the arrays of an .npz file and show its outputs."""
     if output is not None:
         check_place(output, ".npz")
-    with warnings.catch_warnings(record=True) as told, load(bundle) as model:
-        for warning in told:
-            click.echo(f"warning: {warning.message}", err=True)
-        outputs = model(_read_feed(feed_path))
+    outputs = _run_here(bundle, feed_path) if device is None else _run_there(bundle, feed_path, device)
     if output is not None:
         _write(output, outputs)
     for name, array in outputs.items():
@@ -42,6 +41,21 @@ def command(bundle: Path, feed_path: Path, output: Path | None, as_json: bool) -
         else:
             shown = np.array2string(array, precision=4, threshold=24, max_line_width=76)
             click.echo(f"{name}  {array.dtype} {'x'.join(map(str, array.shape))}\n{shown}")
+
+
+def _run_here(bundle: Path, feed_path: Path) -> dict[str, Array]:
+    with warnings.catch_warnings(record=True) as told, load(bundle) as model:
+        for warning in told:
+            click.echo(f"warning: {warning.message}", err=True)
+        return model(_read_feed(feed_path))
+
+
+def _run_there(bundle: Path, feed_path: Path, device: str) -> dict[str, Array]:
+    from edgefuse.remote import connect, verbs
+
+    feed = _read_feed(feed_path)
+    with connect(device) as there:
+        return verbs.run_once(there, bundle, feed)
 
 
 def _read_feed(path: Path) -> dict[str, Array]:

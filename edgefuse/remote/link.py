@@ -32,6 +32,9 @@ GREETING_S = 60.0
 GRACE_S = 15.0
 """Beyond a request's own limit, which the worker keeps: after that the connection itself is taken for dead."""
 
+NO_PROGRAM = 127
+"""As a shell exits."""
+
 WORKER = ("python", "-m", "edgefuse.worker")
 
 
@@ -140,7 +143,10 @@ def open_link(address: Address, transport: Transport) -> Link:
     """Start the worker and hear its greeting."""
     command, environment = transport.command(address, WORKER)
     log = tempfile.TemporaryFile(prefix="edgefuse-")  # noqa: SIM115 (as long as the link)
-    process = start(command, environment, log)
+    try:
+        process = start(command, environment, log)
+    except OSError as error:
+        raise transport.failure(address, NO_PROGRAM, f"{command[0]}: {error.strerror}") from None
     assert process.stdin is not None and process.stdout is not None
     link = Link(address, process, Channel(process.stdout.fileno(), process.stdin.fileno()), log)
     try:

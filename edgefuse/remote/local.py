@@ -12,6 +12,8 @@ from edgefuse.remote.runtime_errors import runtime_failure
 
 
 def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    if run[0] != "python":
+        return list(run), {}
     if address.python:
         return [address.python, *run[1:]], {}
     root = str(Path(__file__).resolve().parent.parent.parent)

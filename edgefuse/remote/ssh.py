@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 
-from edgefuse.errors import AuthenticationError, DeviceError, UnreachableError
+from edgefuse.errors import AuthenticationError, DeviceError, MissingToolError, UnreachableError
 from edgefuse.remote.address import Address
 from edgefuse.remote.runtime_errors import last_line, runtime_failure
 
@@ -38,7 +39,11 @@ def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str
     there = shlex.join([address.python or "python3", *run[1:]]) if run[0] == "python" else shlex.join(run)
     port = ("-p", str(address.port)) if address.port else ()
     host = f"{address.user}@{address.name}" if address.user else address.name
-    return [*shlex.split(os.environ.get("EDGEFUSE_SSH", "ssh")), *OPTIONS, *port, "--", host, there], {}
+    client = shlex.split(os.environ.get("EDGEFUSE_SSH") or "ssh")
+    if shutil.which(client[0]) is None:
+        cure = "Install it with: sudo apt install openssh-client"
+        raise MissingToolError(f"there is no program {client[0]!r} here", where=address.text, hint=cure)
+    return [*client, *OPTIONS, *port, "--", host, there], {}
 
 
 def failure(address: Address, code: int | None, said: str) -> DeviceError:
