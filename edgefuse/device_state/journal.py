@@ -1,8 +1,8 @@
 """What was set in the machine, written down so that it can be set back by another process, and after a crash.
 
 The journal is one JSON file for each time. As long as its guardian lives (:mod:`edgefuse.device_state.restore`) that
-holds the journal's lock, so that :func:`restore_abandoned` can tell a journal that nobody looks after: the guardian was killed,
-too, or the machine went down. Then a governor has gone by itself, but a Jetson keeps its power mode.
+holds the journal's lock, so that :func:`restore_abandoned` can tell a journal that nobody looks after: the guardian was
+killed, too, or the machine went down. Then a governor has gone by itself, but a Jetson keeps its power mode.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ NUMBERS = {
     "clocks.current.memory": "memory_mhz",
     "utilization.gpu": "busy_percent",
 }
+ALIASES = {"clocks.sm": "clocks.current.sm", "clocks.mem": "clocks.current.memory"}
 TEXTS = {"name": "name", "driver_version": "driver", "pstate": "state"}
 REASON_FIELDS = ("clocks_throttle_reasons.active", "clocks_event_reasons.active")
 """The second is its name since driver 535; drivers from then on know both, and print the newer one."""
@@ -53,7 +54,7 @@ def _query() -> list[dict[str, Any]]:
 def parse_query(text: str) -> list[dict[str, Any]]:
     """One row a GPU from ``--format=csv``, whose first line names the columns and their units."""
     header, *rows = csv.reader(text.splitlines(), skipinitialspace=True) if text.strip() else [[]]
-    columns = [name.split(" [")[0] for name in header]
+    columns = [ALIASES.get(name.split(" [")[0], name.split(" [")[0]) for name in header]
     if not rows or not set(columns) & {*NUMBERS, *TEXTS, *REASON_FIELDS}:
         raise Unreadable(f"nvidia-smi said: {text.strip()[:120]}")
     return [_gpu(dict(zip(columns, row))) for row in rows if row]
