@@ -76,9 +76,8 @@ def test_the_time_of_processors_at_work_leaves_idle_disks_and_the_hypervisor_out
 
 
 def test_memory_is_told_in_mib() -> None:
-    found = parse_meminfo(
-        "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 4194304 kB\nSwapTotal: 2048 kB\nSwapFree: 1024 kB"
-    )
+    swap = "SwapTotal: 2048 kB\nSwapFree: 1024 kB"
+    found = parse_meminfo(f"MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 4194304 kB\n{swap}")
     assert found == {"total_mib": 8192, "available_mib": 4096, "swap_total_mib": 2, "swap_used_mib": 1}
     assert parse_vmstat("pgpgin 9\npswpin 3\npswpout 4\n") == {"swapped_in_pages": 3, "swapped_out_pages": 4}
 
@@ -163,7 +162,8 @@ def test_mains_and_battery(tmp_path: Path) -> None:
 
 def test_a_gpu_at_its_power_limit() -> None:
     (gpu,) = parse_query(recorded("nvidia-smi-power-cap"))
-    assert gpu == {"celsius": 71, "power_w": 699.8, "slowed_by": ["the power limit"]}
+    clocks = {"sm_mhz": 1590, "sm_max_mhz": 1980}
+    assert gpu == {"celsius": 71, "power_w": 699.8, **clocks, "slowed_by": ["the power limit"]}
 
 
 def test_a_driver_that_renamed_the_reasons() -> None:
@@ -173,8 +173,9 @@ def test_a_driver_that_renamed_the_reasons() -> None:
 
 
 def test_values_that_a_gpu_does_not_tell_are_none_and_an_idle_one_is_not_slowed_down() -> None:
-    text = "name, power.draw [W], utilization.gpu [%], clocks_throttle_reasons.active\nThor, [N/A], [Not Supported], [N/A]\n"
-    assert parse_query(text) == [{"name": "Thor", "power_w": None, "busy_percent": None, "slowed_by": None}]
+    header = "name, power.draw [W], utilization.gpu [%], clocks_throttle_reasons.active"
+    (gpu,) = parse_query(f"{header}\nThor, [N/A], [Not Supported], [N/A]\n")
+    assert gpu == {"name": "Thor", "power_w": None, "busy_percent": None, "slowed_by": None}
     assert reasons_of(0x1) == [] and len(reasons_of(0x60)) == 2
 
 
