@@ -8,13 +8,10 @@ synced to the disk: what a power cut leaves behind does not verify. Nothing here
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import itertools
 import json
 import mmap
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,19 +42,6 @@ def blob_folder() -> Path | None:
         return cache_folder() / "blobs"
     except RuntimeError:
         return None
-
-
-@functools.cache
-def processor() -> list[str]:
-    """Name and instruction sets of this machine's CPU, as Linux tells them; else what the platform calls it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            # The first processor alone: the text of 128 takes 20 ms.
-            lines = [line.partition(":") for line in itertools.takewhile(str.strip, stream)]
-    except OSError:
-        return [platform.machine(), platform.processor()]
-    told = {"model name", "flags", "CPU implementer", "CPU part", "CPU variant", "Features", "isa"}
-    return [platform.machine(), *(value.strip() for name, _, value in lines if name.strip() in told)]
 
 
 @dataclass(frozen=True)

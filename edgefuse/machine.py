@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib.metadata
+import itertools
+import json
 import os
 import platform
 import re
@@ -74,6 +78,29 @@ def name_in_cpuinfo(text: str) -> str:
     name."""
     match = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE)
     return arm_cpu_name(text) or (match[1].strip() if match else "")
+
+
+@functools.cache
+def processor() -> list[str]:
+    """Name and instruction sets of this machine's CPU, as Linux tells them; else what the platform calls it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            # The first processor alone: the text of 128 takes 20 ms.
+            lines = [line.partition(":") for line in itertools.takewhile(str.strip, stream)]
+    except OSError:
+        return [platform.machine(), platform.processor()]
+    told = {"model name", "flags", "CPU implementer", "CPU part", "CPU variant", "Features", "isa"}
+    return [platform.machine(), *(value.strip() for name, _, value in lines if name.strip() in told)]
+
+
+def device_class() -> str:
+    """Machines that may be expected to compute the same bits: by architecture, processor (or board) and instruction
+    sets. The same wheel gave results 3e-3 apart on two Arm CPUs that differ in their extensions."""
+    jetson = this_jetson()
+    name = jetson.model if jetson else cpu_name()
+    digest = hashlib.sha256(json.dumps(processor()).encode()).hexdigest()[:8]
+    words = "".join(char if char.isalnum() else " " for char in name).split()
+    return "-".join([platform.machine(), *words[:6], digest]).lower()
 
 
 def environment() -> dict[str, Any]:

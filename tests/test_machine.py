@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
+import re
+
 import pytest
 
-from edgefuse.machine import ProcessorTime, processor_time
+from edgefuse.machine import ProcessorTime, device_class, processor, processor_time
 
 
 def test_others_are_all_but_this_process():
@@ -20,3 +23,12 @@ def test_this_machine_tells():
     if found is None:
         pytest.skip("only Linux tells")
     assert found.all >= found.own > 0
+
+
+def test_the_processor_has_a_name_and_instruction_sets():
+    assert len(processor()) >= 2 and all(processor()[:1])
+
+
+def test_the_class_of_a_device_names_architecture_and_processor():
+    assert device_class() == device_class().lower() and device_class().startswith(platform.machine().lower())
+    assert re.fullmatch(r"[a-z0-9_-]+-[0-9a-f]{8}", device_class())

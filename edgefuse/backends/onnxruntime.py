@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgefuse.backends import Runner, Settings
-from edgefuse.blob_cache import BlobCache, miss, processor
+from edgefuse.blob_cache import BlobCache, miss
 from edgefuse.errors import MissingToolError, ToolchainError
+from edgefuse.machine import processor
 from edgefuse.spec import Array, Feed, ModelSpec
 
 # onnxruntime 1.32 carries a telemetry client; nothing that EdgeFuse runs may call home.

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from edgefuse.backends import Runner, Settings
-from edgefuse.blob_cache import Blob, BlobCache, miss, processor
+from edgefuse.blob_cache import Blob, BlobCache, miss
 from edgefuse.errors import DeviceMismatchError, MissingToolError, ModelError, ToolchainError
+from edgefuse.machine import processor
 from edgefuse.spec import Array, Feed, ModelSpec, TensorSpec
 
 try:
