@@ -54,9 +54,10 @@ max_drop = "20%"
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Searches and compiled blobs that the tests make are not the user's."""
+    """Searches, compiled blobs and sent files that the tests make are not the user's, nor is the device's lock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGEFUSE_LOCK", str(tmp_path_factory.mktemp("lock") / "edgefuse.lock"))
         yield
 
 
