@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgefuse.device_state.reading import Unreadable
-from edgefuse.device_state.settable import NVPMODEL, Change, get, put
+from edgefuse.device_state.settable import NVPMODEL, Change, get, gone, put
 from edgefuse.device_state.system import boot_id
 from edgefuse.errors import ToolchainError
 
@@ -61,7 +61,7 @@ def set_back(journal: Journal) -> tuple[list[str], list[str]]:
         same_boot = True
     done, failed = [], []
     for change in reversed(journal.changes):
-        if change.was == change.now or not (same_boot or change.knob == NVPMODEL):
+        if not (same_boot or change.knob == NVPMODEL) or gone(change.knob, journal.root):
             continue
         try:
             if get(change.knob, journal.root) == change.now:

@@ -45,6 +45,11 @@ def get(knob: str, root: Path) -> str:
         raise ToolchainError(f"the power mode cannot be read: {reason}") from None
 
 
+def gone(knob: str, root: Path) -> bool:
+    """A core that has been switched off since has no governor to set back."""
+    return knob != NVPMODEL and not _governor_file(knob, root).exists()
+
+
 def put(knob: str, value: str, root: Path) -> None:
     """Set the knob, and look whether it has taken the value; never reboots."""
     if knob == NVPMODEL:
