@@ -28,12 +28,24 @@ def command(device: str | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(item) for item in findings], indent=2))
     else:
-        table = Table(box=None, show_header=False)
-        for item in findings:
-            cure = f"\n{item.cure}" if item.cure and not item.ok else ""
-            table.add_row(item.name, MARKS[item.ok], escape(item.text + cure))  # 'edgefuse[compile]' is no markup
-        Console(highlight=False).print(table)
+        _print(findings)
     return 0 if can_run(findings) else 5
+
+
+def _print(findings: list[Finding]) -> None:
+    """Short cures in the table; commands to copy below it, never broken."""
+    console, table, below = Console(highlight=False), Table(box=None, show_header=False), []
+    for item in findings:
+        cure = item.cure if not item.ok else ""
+        if "\n" in cure:
+            below.append(item)
+        text = f"{item.text}\n{cure}" if cure and item not in below else item.text
+        table.add_row(item.name, MARKS[item.ok], escape(text))  # 'edgefuse[compile]' is no markup
+    console.print(table)
+    for item in below:
+        console.print(f"\n[dim]{escape(item.name)}:[/]")
+        for line in item.cure.splitlines():
+            console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def _examine_there(device: str) -> list[Finding]:
