@@ -43,6 +43,9 @@ class Place(Protocol):
     def environment(self) -> dict[str, Any]:
         """:func:`edgefuse.machine.environment`, as it is there."""
 
+    def state(self) -> dict[str, Any]:
+        """:func:`edgefuse.device_state.read_state` there."""
+
     def capabilities(self, backend: str) -> dict[str, Any]:
         """``version``, ``identity``, ``one_artifact`` and the capabilities of *backend* there. Raises
         ``ToolchainError`` where it is not installed."""

@@ -14,6 +14,7 @@ from typing import Any
 from edgefuse import child
 from edgefuse.assembled import Assembled
 from edgefuse.backends import Runner, Settings, load_backend
+from edgefuse.device_state import read_state
 from edgefuse.golden import first_feeds
 from edgefuse.latency import measure
 from edgefuse.machine import environment, processor_time
@@ -32,6 +33,7 @@ class Here:
 
     name = "this machine"
     keeps_artifacts = True
+    state = staticmethod(read_state)
 
     def __init__(self) -> None:
         self._capabilities: dict[str, dict[str, Any]] = {}

@@ -21,9 +21,21 @@ Job = Callable[["Desk", dict[str, Any], Mapping[str, Array]], Answer]
 
 JOBS = {
     "about": "about:run",
+    "answers": "answers:run",
+    "call": "candidates:call",
+    "capabilities": "candidates:capabilities",
     "check": "check:run",
     "compile": "compile:run",
+    "compile_artifact": "candidates:compile_artifact",
+    "compile_parts": "candidates:compile_parts",
     "doctor": "doctor:run",
+    "latency": "latency:run",
+    "measure": "candidates:measure",
+    "measure_parts": "candidates:measure_parts",
+    "memory": "memory:run",
+    "open": "candidates:open_candidate",
+    "open_parts": "candidates:open_parts",
+    "outputs": "candidates:outputs",
     "replay": "replay:run",
     "run": "feed:run",
 }
