@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, lat
 from edgefuse.errors import RecipeError
 from edgefuse.gates import COMPILED
 from edgefuse.golden import check_golden, read_golden
-from edgefuse.latency import measure
+from edgefuse.latency import Latency, measure
 from edgefuse.machine import environment
 from edgefuse.manifest import GOLDEN
 from edgefuse.metrics import METRICS, SQNR, load_metric
@@ -80,6 +81,14 @@ def check_bundle(
         "stages": steps.to_json(),
         "environment": environment(),
     }
+
+
+def measure_latency(bundle: Bundle) -> dict[str, Latency]:
+    """The bundle on its first golden samples, and in turns with it the same once more ("again"): how far this machine's
+    own noise goes. Raises as :func:`edgefuse.runtime.open_runner`."""
+    with ExitStack() as stack:
+        arms = {name: stack.enter_context(closing(open_runner(bundle))) for name in (COMPILED, "again")}
+        return measure(arms, [sample.feed for sample in itertools.islice(read_golden(bundle.path / GOLDEN), FEEDS)])
 
 
 def _robustness(bundle: Bundle, judge: Judge, compiled: Runner, steps: Steps, options: Options) -> dict[str, Any]:

@@ -36,8 +36,10 @@ JOBS = {
     "open": "candidates:open_candidate",
     "open_parts": "candidates:open_parts",
     "outputs": "candidates:outputs",
+    "power_mode": "power_mode:run",
     "replay": "replay:run",
     "run": "feed:run",
+    "state": "state:run",
 }
 """Name to module and function."""
 

@@ -1,0 +1,81 @@
+"""What a run found, for people at its end and for machines in ``--edgefuse-report``."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgefuse.pytest_plugin.outcome import ERROR, SKIPPED
+from edgefuse.verdict import Verdict, combine
+from edgefuse.version import __version__
+
+if TYPE_CHECKING:
+    from edgefuse.pytest_plugin.run import Run
+
+FORMAT = 1
+STYLES = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow", "skipped": "yellow"}
+
+
+def write_summary(terminal: Any, run: Run) -> None:
+    """One line for each check that found something, and what is remarkable about the device."""
+    if not run.found:
+        return
+    terminal.section("EdgeFuse")
+    for record in run.devices[:1]:
+        machine = record["environment"]
+        terminal.write_line(f"on {record['address']}: {machine['cpu']}, {machine['cores']} cores, {_packages(machine)}")
+    remarks = [remark for record in run.devices for remark in record["device_state"].get("remarks", ())]
+    for remark in dict.fromkeys(remarks):
+        terminal.write_line(f"note: {remark}")
+    test = max(len(item["test"]) for item in run.found)
+    for item in run.found:
+        word = item["word"] or item["verdict"]
+        extra = "" if item["test"].endswith(f"::{item['check']}") else f"{item['check']}: "
+        terminal.write(f"{item['test']:<{test}}  ")
+        terminal.write(f"{word:<12}", **{STYLES[item["verdict"]]: True})
+        terminal.write_line(f"  {extra}{item['summary'].splitlines()[0]}")
+    if run.settings.report is not None:
+        terminal.write_line(f"report: {run.settings.report}")
+
+
+def _packages(machine: dict[str, Any]) -> str:
+    names = ("openvino", "onnxruntime", "tensorrt")
+    return ", ".join(f"{name} {machine['packages'][name]}" for name in names if name in machine["packages"])
+
+
+def write_report(path: Path, run: Run) -> None:
+    """Whole or not at all."""
+    report = {
+        "format": FORMAT,
+        "edgefuse": __version__,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "verdict": verdict_of(run.found),
+        "strict": run.settings.strict,
+        "devices": run.devices,
+        "bundles": run.bundles,
+        "checks": run.found,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as part:
+        try:
+            part.write(text)
+            part.flush()
+            os.chmod(part.name, 0o644)
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
+def verdict_of(found: Sequence[dict[str, Any]]) -> str | None:
+    """Of all checks that judged something; None where none did."""
+    verdicts = [Verdict.FAIL if item["verdict"] == ERROR else item["verdict"] for item in found]
+    judged = [Verdict(verdict) for verdict in verdicts if verdict != SKIPPED]
+    return combine(judged).value if judged else None
