@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edgefuse"
 WORKSTATION = ("torch", "onnx", "onnx_ir", "onnxscript", "nncf", "click", "pytest", "matplotlib", "jinja2")
 WORKSTATION_FILES = (
+    "blame/",
     "partition/",
     "cli/",
     "export/",

@@ -140,6 +140,6 @@ def _compiled_db(report: Mapping[str, Any]) -> float | None:
 def _expected_db(report: Mapping[str, Any], part: str) -> float | None:
     """What *part* alone lost in INT8 when the bundle was compiled, where the plan has it in INT8."""
     plan = report.get("plan") or {}
-    int8 = {row["name"] for row in plan.get("parts") or () if row["int8"]}
+    int8 = {row["name"] for row in plan.get("parts") or () if row.get("int8")}
     rows = [row for row in plan.get("sensitivity") or () if row["name"] == row["part"] == part]
     return float(rows[0]["sqnr_db"]) if rows and part in int8 else None

@@ -51,7 +51,9 @@ class PartRow:
         now = f"{decibels_text(self.alone_db)} alone"
         if self.expected_db is not None:
             return f"{now} ({decibels_text(self.expected_db)} when it was compiled, on the calibration samples)"
-        return now if self.basis != "float" else f"{now} ({decibels_text(self.graph_db)} as model.onnx is written)"
+        if self.basis != "float" or self.fault == GRAPH:
+            return now
+        return f"{now} ({decibels_text(self.graph_db)} as model.onnx is written)"
 
 
 @dataclass(frozen=True)

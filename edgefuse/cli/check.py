@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgefuse.bundle import open_bundle
+from edgefuse.bundle import Bundle, open_bundle
+from edgefuse.cli.blame import find_blame, print_blame
 from edgefuse.cli.device import device_option
 from edgefuse.cli.place import page_writer
 from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
-from edgefuse.recheck import check_bundle
+from edgefuse.recheck import check_bundle, stored_judge
 from edgefuse.recipe import parse_limit, parse_milliseconds, require_recipe
 from edgefuse.report.text import print_report
 from edgefuse.robustness.cases import SAMPLES, Options
 from edgefuse.verdict import Verdict
+
+if TYPE_CHECKING:
+    from edgefuse.remote import RemoteDevice
 
 ROBUSTNESS_ONLY = ("samples", "seed", "modality", "severity", "output")
 
@@ -40,6 +44,7 @@ ROBUSTNESS_ONLY = ("samples", "seed", "modality", "severity", "output")
 @click.option("--modality", multiple=True, help="Corrupt this modality or stream alone. Repeatable.")
 @click.option("--severity", type=click.IntRange(1, 3), multiple=True, help="Only this severity. Repeatable.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what corruptions draw.")
+@click.option("--blame", is_flag=True, help="Also which part of the model the error starts in.")
 @device_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a page on robustness to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
@@ -56,6 +61,7 @@ def command(
     modality: tuple[str, ...],
     severity: tuple[int, ...],
     seed: int,
+    blame: bool,
     device: str | None,
     output: Path | None,
     as_json: bool,
@@ -63,7 +69,8 @@ def command(
 ) -> int:
     """Judge BUNDLE again, on this machine or another: every hash, accuracy on its golden samples, latency.
 
-    With --robustness also whether it is more fragile than the float model (docs/robustness.md).
+    With --robustness also whether it is more fragile than the float model (docs/robustness.md); with --blame also in
+    which branch, or in the trunk, its error starts (docs/blame.md).
     """
     if not robustness:
         _refuse_pointless(context)
@@ -78,14 +85,20 @@ def command(
         "metrics_folder": folder.resolve().parent if folder else None,
         "robustness": options if robustness else None,
     }
+    steps = Steps(quiet=quiet)
     if device is None:
         with open_bundle(bundle) as opened:
-            report = check_bundle(opened, Steps(quiet=quiet), **asked)
+            report = check_bundle(opened, steps, **asked)
+            if blame:
+                _add_blame(report, opened, steps, asked)
     else:
         from edgefuse.remote import connect, verbs
 
         with connect(device) as there:
-            report = verbs.check_bundle(there, bundle, Steps(quiet=quiet), **asked)
+            report = verbs.check_bundle(there, bundle, steps, **asked)
+            if blame:
+                with open_bundle(bundle) as opened:
+                    _add_blame(report, opened, steps, asked, there)
     if write is not None:
         write(report)
     if as_json:
@@ -93,6 +106,14 @@ def command(
     else:
         _print(report, output)
     return Verdict(report["verdict"]).exit_code
+
+
+def _add_blame(
+    report: dict[str, Any], bundle: Bundle, steps: Steps, asked: dict[str, Any], device: RemoteDevice | None = None
+) -> None:
+    judge = stored_judge(bundle, asked["max_drop"], asked["metrics_folder"])
+    report["blame"] = find_blame(bundle, steps, judge, device)
+    report["stages"] = steps.to_json()
 
 
 def _refuse_pointless(context: click.Context) -> None:
@@ -105,6 +126,8 @@ def _refuse_pointless(context: click.Context) -> None:
 
 def _print(report: dict[str, Any], page: Path | None) -> None:
     print_report(report)
+    if "blame" in report:
+        print_blame(report["blame"])
     if "robustness" in report:
         from edgefuse.cli.robustness_table import print_robustness
 

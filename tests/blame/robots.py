@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgefuse.backends.onnxruntime import open_session
 from edgefuse.compile import Request, compile_model
 from edgefuse.device import load_device
 from edgefuse.progress import Steps
 from edgefuse.recipe import read_recipe
-from edgefuse.spec import DimRange, TensorSpec
+from edgefuse.spec import DimRange, ModelSpec, TensorSpec
 from tests.partition.graphs import build, node, weights
 
 SAMPLES = 64
@@ -65,12 +64,8 @@ def graph(batch=1):
 RECIPE = """name = "robot"
 [model]
 path = "model.onnx"
-[state]
-h = "h_out"
 {inputs}
-[outputs.velocity]
-[outputs.seen]
-[outputs.h_out]
+{rest}
 [calibration]
 path = "samples.npz"
 samples = 32
@@ -80,22 +75,22 @@ min_sqnr_db = 15.0
 """
 
 
-def make_robot(folder: Path, precision="int8", batch=1, **request) -> Path:
-    """Its bundle, compiled for this machine."""
+def make_robot(folder: Path, batch=1) -> Path:
+    """Its INT8 bundle, compiled for this machine; *batch* None: 1 to 4."""
     model, spec = graph(DimRange(1, 4) if batch is None else batch)
+    return _compile(folder, model, spec, '[state]\nh = "h_out"\n[outputs.velocity]\n[outputs.seen]\n[outputs.h_out]')
+
+
+def _compile(folder: Path, model: onnx.ModelProto, spec: ModelSpec, rest: str) -> Path:
     onnx.save(model, folder / "model.onnx")
     rng = np.random.default_rng(5)
     rows = {item.name: rng.uniform(-1, 1, (SAMPLES, *item.smallest())).astype(np.float32) for item in spec.inputs}
     np.savez(folder / "samples.npz", **rows)
-    (folder / "recipe.toml").write_text(RECIPE.format(inputs="\n".join(_table(item) for item in spec.inputs)))
+    recipe = RECIPE.format(inputs="\n".join(_table(item) for item in spec.inputs), rest=rest)
+    (folder / "recipe.toml").write_text(recipe)
     out = folder / "robot.edgefuse"
-    compile_model(
-        Request(
-            folder / "model.onnx", read_recipe(folder / "recipe.toml"), load_device("host"), out, precision=precision,
-            **request,
-        ),
-        Steps(quiet=True),
-    )  # fmt: skip
+    read = read_recipe(folder / "recipe.toml")
+    compile_model(Request(folder / "model.onnx", read, load_device("host"), out, precision="int8"), Steps(quiet=True))
     return out
 
 
@@ -107,6 +102,17 @@ def _table(item) -> str:
     return "\n".join(lines)
 
 
-def answers(bundle: Path, feed):
-    session = open_session(str(bundle / "model.onnx"))
-    return session.run(None, {item.name: feed[item.name] for item in session.get_inputs()})
+def make_joined(folder: Path) -> Path:
+    """Two sensors whose raw data are joined first: one part, the trunk."""
+    inputs = {
+        "a": TensorSpec("a", (1, 8), stream="a", rate_hz=10.0),
+        "b": TensorSpec("b", (1, 8), stream="b", rate_hz=10.0),
+    }
+    nodes = [
+        node("Concat", "a b", "ab", axis=1),
+        node("MatMul", "ab w", "x"),
+        node("Relu", "x", "y"),
+        node("MatMul", "y v", "velocity"),
+    ]
+    model, spec = build(nodes, inputs, ["velocity"], w=weights(16, 16) * 0.3, v=weights(16, 2) * 0.3)
+    return _compile(folder, model, spec, "[outputs.velocity]")

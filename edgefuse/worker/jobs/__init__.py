@@ -37,6 +37,7 @@ JOBS = {
     "open_parts": "candidates:open_parts",
     "outputs": "candidates:outputs",
     "power_mode": "power_mode:run",
+    "parts": "parts:run",
     "replay": "replay:run",
     "run": "feed:run",
     "state": "state:run",
