@@ -11,6 +11,7 @@ from edgefuse import child
 from edgefuse.backends import Runner, load_backend
 from edgefuse.bundle import Bundle
 from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, latency_json, make_judge
+from edgefuse.device_state import measure_energy, watched
 from edgefuse.errors import RecipeError
 from edgefuse.gates import COMPILED
 from edgefuse.golden import check_golden, read_golden
@@ -58,12 +59,13 @@ def check_bundle(
     pair = (REFERENCE, COMPILED)
     with steps.step("Checking accuracy"):
         comparison = compare_stages(read_golden(golden), {COMPILED: arms[COMPILED]}, judge, [pair])[pair]
-    with steps.step("Measuring latency"):
+    with steps.step("Measuring latency"), watched() as device_state:
         feeds = [sample.feed for sample in itertools.islice(read_golden(golden), FEEDS)]
         quick = load_backend(bundle.manifest["artifact"]["backend"]).QUICK
         if quick and FLOAT in bundle.graphs:
             arms = {FLOAT: open_float(bundle), **arms}
         latency = latency_json(measure(arms, feeds), limit_ms, NO_FLOAT if quick else NO_ENGINE)
+    device_state["energy"] = measure_energy(lambda: arms[COMPILED](feeds[0]))
     accuracy = {**judge_accuracy(comparison, pair, judge), "emulated": False}
     verdicts, fragile = [overall_verdict([], accuracy, latency)], {}
     if robustness is not None:
@@ -77,6 +79,7 @@ def check_bundle(
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in comparison.fidelities.values()],
         "latency": latency,
+        "device_state": device_state,
         **fragile,
         "stages": steps.to_json(),
         "environment": environment(),

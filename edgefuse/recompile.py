@@ -22,6 +22,7 @@ from edgefuse.bundle_writer import new_bundle, write_json, write_manifest
 from edgefuse.candidates import Builder, kernel_counts, other_backends, reach, store_artifact
 from edgefuse.check import REFERENCE, Judge, judge_accuracy
 from edgefuse.device import Device, is_machine_of, load_device
+from edgefuse.device_state import watched
 from edgefuse.errors import BundleError, DeviceMismatchError, ToolchainError, UsageError
 from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, arrows_between, describe_gates, recorded_stages, run_gates
@@ -164,7 +165,7 @@ def _compile_into(
         arrows = arrows_between(list(stages))
         comparisons = run_gates(stages, arrows, golden, judge)
     fallbacks = _without_sensors(bundle, builder, golden, candidates.get(FLOAT), chosen, judge, steps)
-    with steps.step("Measuring latency"):
+    with steps.step("Measuring latency"), watched(place.state) as device_state:
         latency = builder.measure(chosen, candidates.get(FLOAT), limit_ms)
     artifact = store_artifact(place, folder, chosen, device, latency["compiled"]["p90_ms"])
     kernels = kernel_counts(folder / artifact["path"])
@@ -185,6 +186,7 @@ def _compile_into(
         "accuracy": [accuracy],
         "fidelity": [item.to_json() for item in whole.fidelities.values()],
         "latency": latency,
+        "device_state": device_state,
         "fallbacks": fallbacks,
         "finish": None,
         "size_bytes": size_of(folder),

@@ -26,6 +26,7 @@ from edgefuse.compile.parts import Parts, find_parts
 from edgefuse.compile.planner import Planner
 from edgefuse.compile.portable import finish_portable
 from edgefuse.compile.prepared import Prepared, Request, check_mapping, findings, store_graphs, write_bundle
+from edgefuse.device_state import watched
 from edgefuse.export import load_source
 from edgefuse.fallbacks import measure_fallbacks
 from edgefuse.gates import COMPILED, ONNX, PARTS, QUANTIZED, arrows_between, describe_gates, run_gates
@@ -54,7 +55,7 @@ def compile_model(request: Request, steps: Steps) -> dict[str, Any]:
     The bundle is written whatever the verdict, so that a failed one can be looked into; an error leaves nothing.
     """
     here = reach(request.device, request.place)
-    if here.found is None and request.require_device:
+    if here.found is None and (request.require_device or not request.place.is_here):
         raise refuse_elsewhere(request.device, here, request.place)
     with new_bundle(request.out) as folder:
         work = folder / "work"
@@ -92,7 +93,7 @@ def _compile_into(folder: Path, work: Path, request: Request, here: Reach, steps
         made = Made(builder, parts, graphs, candidates[choice.name], baseline, choice, split, planned)
         return _finish(folder, request, prepared, made, steps)
     with kept_search(_key(request), request.resume) as journal:
-        others, kept = other_backends(device, place), journal.artifacts if place.keeps_artifacts else None
+        others, kept = other_backends(device, place), journal.artifacts if place.is_here else None
         builder = Builder(work, prepared.golden, prepared.source.spec, device, place, kept, others)
         search = _search(builder, prepared, {}, failed=failed, budget_s=request.budget_s, journal=journal)
         planner = Planner(prepared.graphs, search, parts, precisions, steps, graphs)
@@ -192,7 +193,7 @@ def _finish(folder: Path, request: Request, prepared: Prepared, made: Made, step
             sensors = prepared.source.spec, request.recipe.state, request.recipe.streams
             fallbacks = measure_fallbacks(prepared.golden, stages[ONNX], stages[called], judge, *sensors)
             step.note(f"{len(fallbacks)} combinations")
-    with steps.step("Measuring latency"):
+    with steps.step("Measuring latency"), watched(builder.place.state) as device_state:
         latency = builder.measure(chosen, made.baseline, request.recipe.latency.p90_ms, made.open_parts)
 
     names = dict.fromkeys([chosen.graph, FLOAT] if request.float_graph else [chosen.graph])
@@ -220,6 +221,7 @@ def _finish(folder: Path, request: Request, prepared: Prepared, made: Made, step
         finish=None,
         planned=made.planned,
         fallbacks=fallbacks,
+        device_state=device_state,
     )
     return write_bundle(folder, request, found, files, artifact, made.partition, steps)
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from edgefuse.blob_cache import blob_folder
 from edgefuse.bundle import Bundle
 from edgefuse.comparison import Judge
+from edgefuse.device_state import watched
 from edgefuse.machine import environment
 from edgefuse.manifest import RECORDING_FOLDER
 from edgefuse.model import Model
@@ -108,11 +109,12 @@ def replay_bundle(
     with _open_model(bundle) as model, closing(_open_recording(model, bundle, path, options)) as recording:
         case = _prepare(model, bundle, path, recording, options)
         timing = "measured" if options.real_time else "estimated"
-        with model.stream(case.policies, timing=timing) as session:
+        with model.stream(case.policies, timing=timing) as session, watched() as device_state:
             found = _replay(model, session, case, watch)
         facts = _facts(case)
         swept, reason = _staleness(model, case, found["steps"]["answered"], watch)
-    return {"format": FORMAT, **facts, **found, "staleness": swept, "staleness_reason": reason}
+    told = {"device_state": device_state, "staleness": swept, "staleness_reason": reason}
+    return {"format": FORMAT, **facts, **found, **told}
 
 
 @contextmanager

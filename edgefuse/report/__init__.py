@@ -37,7 +37,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Findings:
-    """What one compilation found out, in the words of the report."""
+    """What one compilation found out, in the words of the report. ``environment`` is of the machine that it was measured
+    on, ``exported_on`` of the one that made the graphs, where that is another."""
 
     name: str
     target: Device
@@ -59,9 +60,12 @@ class Findings:
     split: dict[str, Any]
     stages: list[dict[str, Any]]
     environment: dict[str, Any]
+    exported_on: dict[str, Any] | None = None
     fallbacks: tuple[dict[str, Any], ...] = ()
     estimate: dict[str, Any] | None = None
     planned: Planned = Planned()
+    device_state: dict[str, Any] | None = None
+    """Before and after latency was measured; None where it was not."""
 
 
 def make_report(found: Findings, folder: Path) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "accuracy": [found.accuracy],
         "fidelity": found.fidelity,
         "latency": found.latency,
+        "device_state": found.device_state,
         "finish": found.finish,
         "estimate": found.estimate,
         "size_bytes": size_of(folder),
@@ -88,6 +93,7 @@ def make_report(found: Findings, folder: Path) -> dict[str, Any]:
         "calibration": found.split,
         "stages": found.stages,
         "environment": found.environment,
+        **({"exported_on": found.exported_on} if found.exported_on is not None else {}),
     }
 
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from edgefuse.report.branches import calls_text, costs_text, equality_text, kept_text, operations_text, picture_rows
+from edgefuse.report.device import device_facts
 from edgefuse.report.graphs import graph_facts, lint_findings, tensorrt_graphs
 from edgefuse.report.losses import read_losses
 from edgefuse.report.part_ways import read_ways
@@ -80,6 +81,7 @@ def render(report: dict[str, Any]) -> str:
             stages=straight_line(report),
             reached=judged_stages(report),
             rows=summary_rows(report),
+            device_facts=device_facts(report),
             graphs=graph_facts(report),
             findings=lint_findings(report),
             estimate=estimate_text(report["estimate"]) if report.get("estimate") else None,

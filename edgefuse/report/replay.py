@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgefuse.report.device import device_facts
 from edgefuse.report.html import Figure, page_environment
 from edgefuse.report.pictures import age_picture, staleness_picture, steps_picture
 from edgefuse.report.replay_text import (
@@ -49,6 +50,7 @@ def render(report: Mapping[str, Any]) -> str:
             figures=headline(report),
             streams=_streams(report),
             drops=_drops(report),
+            device_facts=device_facts(report),
             damage=damage_text(report),
             ages=_ages(report),
             steps=_markup(steps_picture(report)),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgefuse.report.device import device_rows
 from edgefuse.report.units import listed, percent, score_text, score_unit, significant
 
 MOST_UNUSED = 6
@@ -24,6 +25,7 @@ def summary_rows(report: Mapping[str, Any]) -> Rows:
         *[(name, stream_text(found)) for name, found in report["streams"].items()],
         ("parts", parts_text(report)),
         ("latency", latency_text(report)),
+        *device_rows(report),
         ("computing", cpu_text(report)),
         ("equality", equality_text(report)),
         ("accuracy", accuracy_text(report)),

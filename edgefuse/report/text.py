@@ -14,6 +14,7 @@ from rich.table import Table
 from edgefuse.manifest import REPORT, REPORT_HTML
 from edgefuse.report.branches import branches_text, split_text
 from edgefuse.report.calibration_text import warning_rows
+from edgefuse.report.device import device_rows
 from edgefuse.report.graphs import lint_findings, parser_answers
 from edgefuse.report.sensors import absences_text
 from edgefuse.report.units import decibels_text, drop_text, listed, significant, threads_text
@@ -67,6 +68,7 @@ def summary_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [("sensors", absences)] if absences else []
     rows.append(("latency", _latency_text(report["latency"])))
     rows += [("note", note) for note in report["latency"].get("notes", ())]
+    rows += device_rows(report)
     rows += warning_rows(report)
     rows += _not_judged(report)
     metric = report["accuracy"][0]["metric"]
