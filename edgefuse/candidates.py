@@ -252,9 +252,11 @@ def store_artifact(place: Place, folder: Path, chosen: Candidate, device: Device
 
 def refuse_elsewhere(device: Device, here: Reach, place: Place) -> DeviceMismatchError:
     """The error of a command that must run on *device* and does not."""
-    otherwise = "Run it on the device, or leave --require-device out to get a portable bundle."
-    return DeviceMismatchError(
-        f"{device.name} is not here: {here.why}",
-        where="--require-device",
-        hint=f"{otherwise}\n{here.cure}" if here.cure and is_machine_of(device, place.environment) else otherwise,
-    )
+    if place.is_here:
+        where, what = "--require-device", f"{device.name} is not here: {here.why}"
+        otherwise = "Run it on the device, or leave --require-device out to get a portable bundle."
+    else:
+        where, what = "--device", f"{device.name} is not there: {here.why}"
+        otherwise = "Leave --target out to compile for the machine that --device names."
+    cure = f"\n{here.cure}" if here.cure and is_machine_of(device, place.environment) else ""
+    return DeviceMismatchError(what, where=where, hint=f"{otherwise}{cure}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +15,11 @@ import click
 
 from edgefuse.bundle import SUFFIX, open_bundle
 from edgefuse.bundle_writer import looks_like_bundle
-from edgefuse.device import Device, assumed, load_device
+from edgefuse.cli.device import device_option
+from edgefuse.device import Device, assumed, host_of, load_device
 from edgefuse.errors import MissingToolError, ModelError, RecipeError, UsageError
 from edgefuse.metrics import SQNR
+from edgefuse.places import Place
 from edgefuse.precision import PRECISIONS
 from edgefuse.progress import Steps
 from edgefuse.recipe import (
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--target", help="Device to compile for (see: edgefuse devices) [default: host; a bundle's own for a bundle]."
 )
+@device_option
 @click.option("--require-device", is_flag=True, help="Refuse to make a portable bundle where the device is not here.")
 @click.option("--recipe", "recipe_name", help="Recipe: a TOML file, a folder with recipe.toml, or a shipped name.")
 @click.option("--calibration", type=click.Path(path_type=Path), help="Real samples (.npz, a folder), or a recording.")
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
 def command(
     model: str,
     target: str | None,
+    device: str | None,
     require_device: bool,
     recipe_name: str | None,
     calibration: Path | None,
@@ -100,12 +105,14 @@ def command(
     """Compile MODEL for a device, prove that it is still accurate, and write a bundle.
 
     MODEL is a model file (.pt2, TorchScript, .onnx, a state_dict, a pickled module), a recipe (a folder or a name), or
-    a bundle, which is compiled for this machine from the graphs that it carries.
+    a bundle, which is compiled for this machine from the graphs that it carries. With --device that machine stands for
+    this one: graphs are made here, and built, measured and judged there.
 
     \b
     edgefuse compile digits
     edgefuse compile policy.pt2 --target jetson --calibration samples/
     edgefuse compile policy.edgefuse     (on the Jetson, without torch and onnx)
+    edgefuse compile policy.pt2 --calibration samples/ --device ssh://robot@10.0.0.5
     """
     steps = Steps(quiet=quiet)
     if looks_like_bundle(Path(model)):
@@ -120,36 +127,61 @@ def command(
         )
         rerun = _rerun(Path(model), target, recipe_name, output, precision, max_drop, max_latency)
         rerun = replace(rerun, budget_s=_budget(time_budget))
-        with open_bundle(Path(model)) as bundle:
-            report = compile_bundle(bundle, rerun, steps)
-        return _show(report, rerun.out, as_json)
+        return _show(_compile_bundle(Path(model), rerun, device, steps), rerun.out, as_json)
     recipe, path = _resolve(model, recipe_name)
     recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
-    device = _only(load_device(target or "host"), backend)
+    known = load_device(target) if target is not None else None
     compile_module = _import_compiler()
-    request: Request = compile_module.Request(
-        path,
-        recipe,
-        device,
-        output or Path(f"{recipe.name}{SUFFIX}"),
-        precision,
-        trust,
-        require_device,
-        _budget(time_budget),
-        resume,
-        not no_float_graph,
-    )
-    if not quiet:
-        _introduce(recipe.name, device)
-    if dry_run:
-        return _show_plan(compile_module.plan_only(request, steps), as_json)
-    try:
-        report = compile_module.compile_model(request, steps)
-    except KeyboardInterrupt:
-        if precision == "auto" and not quiet:
-            click.echo("  the same command with --resume goes on with the search", err=True)
-        raise
+    with _place(device) as place:
+        profile = _only(host_of(place.environment) if known is None or known.name == "host" else known, backend)
+        request: Request = compile_module.Request(
+            path,
+            recipe,
+            profile,
+            output or Path(f"{recipe.name}{SUFFIX}"),
+            precision,
+            trust,
+            require_device,
+            _budget(time_budget),
+            resume,
+            not no_float_graph,
+            place,
+        )
+        if not quiet:
+            _introduce(recipe.name, profile, place)
+        if dry_run:
+            return _show_plan(compile_module.plan_only(request, steps), as_json)
+        try:
+            report = compile_module.compile_model(request, steps)
+        except KeyboardInterrupt:
+            if precision == "auto" and not quiet:
+                click.echo("  the same command with --resume goes on with the search", err=True)
+            raise
     return _show(report, request.out, as_json)
+
+
+@contextlib.contextmanager
+def _place(address: str | None) -> Iterator[Place]:
+    """Where --device says that candidates are built and measured."""
+    if address is None:
+        from edgefuse.places.here import Here
+
+        yield Here()
+        return
+    from edgefuse.places.there import connected_place
+
+    with connected_place(address) as place:
+        yield place
+
+
+def _compile_bundle(path: Path, rerun: Rerun, address: str | None, steps: Steps) -> dict[str, Any]:
+    if address is None:
+        with open_bundle(path) as bundle:
+            return compile_bundle(bundle, rerun, steps)
+    from edgefuse.remote import connect, verbs
+
+    with connect(address) as there:
+        return verbs.compile_bundle(there, path, rerun, steps)
 
 
 def _only(device: Device, backend: str | None) -> Device:
@@ -177,9 +209,10 @@ def _show_plan(found: dict[str, Any], as_json: bool) -> int:
     return 0
 
 
-def _introduce(name: str, device: Device) -> None:
+def _introduce(name: str, device: Device, place: Place) -> None:
     """What is about to happen, with everything that is assumed about the device."""
-    click.echo(f"Compiling {name} for {device.name} ({device.backend})", err=True)
+    there = "" if place.is_here else f" on {place.name}, {place.environment.get('board') or place.environment['cpu']}"
+    click.echo(f"Compiling {name} for {device.name} ({device.backend}){there}", err=True)
     if device.alias:
         click.echo(f"  {device.alias} means {device.name}, the family's default", err=True)
     for sentence in [assumed(device), *device.limits]:

@@ -15,6 +15,7 @@ from edgefuse.check import Judge
 from edgefuse.compile.graphs import Graph, Graphs
 from edgefuse.device import Device
 from edgefuse.export import Source
+from edgefuse.machine import environment
 from edgefuse.manifest import GRAPHS_FOLDER, MODEL, RECORDING_FOLDER, REPORT, REPORT_HTML
 from edgefuse.places import Place
 from edgefuse.places.here import Here
@@ -86,6 +87,7 @@ def findings(request: Request, prepared: Prepared, steps: Steps, **found: Any) -
         split=prepared.samples.rule,
         stages=steps.to_json(),
         environment=request.place.environment,
+        exported_on=None if request.place.is_here else environment(),
         **found,
     )
 
@@ -127,7 +129,7 @@ def write_bundle(
         "artifact": artifact,
         "limits": {"accuracy": asdict(recipe.accuracy), "p90_ms": recipe.latency.p90_ms},
         "verdict": report["verdict"],
-        "tools": report["environment"]["packages"],
+        "tools": report.get("exported_on", report["environment"])["packages"],
     }
     with steps.step("Writing the bundle"):
         write_json(folder / REPORT, report)

@@ -36,8 +36,8 @@ class Place(Protocol):
         """For people: "this machine"."""
 
     @property
-    def keeps_artifacts(self) -> bool:
-        """Whether what was built is there again after an interruption."""
+    def is_here(self) -> bool:
+        """Whether it is this machine, where what was built is there again after an interruption."""
 
     @property
     def environment(self) -> dict[str, Any]:

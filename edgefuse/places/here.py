@@ -32,7 +32,7 @@ class Here:
     """A :class:`~edgefuse.places.Place`; what a backend has said of itself is not asked again."""
 
     name = "this machine"
-    keeps_artifacts = True
+    is_here = True
     state = staticmethod(read_state)
 
     def __init__(self) -> None:

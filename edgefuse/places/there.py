@@ -7,6 +7,8 @@ connection, so that gates are the same code as on this machine; latency is measu
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,9 +21,10 @@ from edgefuse.latency import Latency
 from edgefuse.part_times import PartSet, PartTime
 from edgefuse.places import Timed
 from edgefuse.places.here import ASK_TIMEOUT_S, BUILD_TIMEOUT_S
+from edgefuse.places.line import Line
 from edgefuse.places.sent import Sent
 from edgefuse.plan import Candidate
-from edgefuse.remote import RemoteDevice
+from edgefuse.remote import RemoteDevice, connect
 from edgefuse.spec import Array, Feed, ModelSpec
 from edgefuse.worker.wire import Answer
 
@@ -33,30 +36,31 @@ AT_ONCE = 32
 """Samples that are answered in one request."""
 
 
+@contextlib.contextmanager
+def connected_place(address: str) -> Iterator[There]:
+    """The device at *address* (``--device``), locked for us in the block. Raises :class:`DeviceError`."""
+    with connect(address) as device, Line(device) as line:
+        yield There(device, line)
+
+
 class There:
     """A :class:`~edgefuse.places.Place`. What is built lies in the connection's folder there, and goes with it."""
 
-    keeps_artifacts = False
+    is_here = False
     _all = itertools.count(1)
 
-    def __init__(self, device: RemoteDevice) -> None:
-        self.sent = Sent()
-        self.closed: list[int] = []
-        self._device, self._folder = device, f"candidates-{next(self._all)}"
+    def __init__(self, device: RemoteDevice, line: Line) -> None:
+        """Made by :func:`connected_place`."""
+        self.name = device.address.text.partition("?")[0]
+        self.environment: dict[str, Any] = device.about["environment"]
+        self.sent, self.closed = Sent(), list[int]()
+        self._line, self._folder = line, f"candidates-{next(self._all)}"
         self._capabilities: dict[str, dict[str, Any]] = {}
         self._files: dict[Path, str] = {}
 
-    @property
-    def name(self) -> str:
-        return self._device.address.text.partition("?")[0]
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._device.about["environment"]
-        return found
-
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._device.ask("state", {}, what="Reading the device's state").value
+        with self._line.device() as device:
+            found: dict[str, Any] = device.ask("state", {}, what="Reading the device's state").value
         return found
 
     def capabilities(self, backend: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class There:
         arguments = {
             "onnx": self._graph(group[0].onnx_path),
             "group": [self._candidate(item) for item in group],
-            "golden": self._file(golden),
+            "golden": self.file(golden),
             "spec": spec.to_json(),
         }
         self.ask("compile_artifact", arguments, f"Compiling {group[0].name}", timeout_s=BUILD_TIMEOUT_S + GRACE_S)
@@ -78,7 +82,7 @@ class There:
         arguments = {
             "onnx": {name: self._graph(path) for name, path in onnx_paths.items()},
             "parts": self._part_set(parts),
-            "golden": self._file(golden),
+            "golden": self.file(golden),
         }
         what = f"Compiling the parts of the {parts.graph} graph"
         self.ask("compile_parts", arguments, what, timeout_s=BUILD_TIMEOUT_S + GRACE_S)
@@ -102,19 +106,20 @@ class There:
         if len(opened) < len(runners):
             raise TypeError("latency is measured on the device, and a runner is not there")
         numbers = {name: runner.number for name, runner in opened.items()}
-        arguments = {"runners": numbers, "samples": self._file(samples), "how": how}
+        arguments = {"runners": numbers, "samples": self.file(samples), "how": how}
         answer = self.ask_open(opened.values(), lambda: self.ask("measure", arguments, "Measuring latency"))
         found = {name: Latency(answer.arrays[name], answer.value["warmup"][name]) for name in runners}
         return Timed(found, answer.value["others"])
 
     def measure_parts(self, sets: Sequence[PartSet], samples: Path) -> list[PartTime]:
-        arguments = {"sets": [self._part_set(item) for item in sets], "samples": self._file(samples)}
+        arguments = {"sets": [self._part_set(item) for item in sets], "samples": self.file(samples)}
         rows = self.ask("measure_parts", arguments, "Measuring the parts").value
         return [PartTime(**{**row, "settings": Settings(**row["settings"])}) for row in rows]
 
     def fetch(self, artifact: Path, folder: Path) -> None:
         folder.mkdir()
-        self._device.fetch(self._key(artifact), folder)
+        with self._line.device() as device:
+            device.fetch(self._key(artifact), folder)
 
     def ask(
         self,
@@ -128,7 +133,8 @@ class There:
         """What was closed since the last request is closed first."""
         closed, self.closed = self.closed, []
         arguments = {**arguments, "closed": closed}
-        return self._device.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what)
+        with self._line.device() as device:
+            return device.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what)
 
     def ask_open(self, runners: Iterable[OpenThere], ask: Callable[[], Answer]) -> Answer:
         """The answer that *ask* gets of *runners*. Where the process that held them has crashed meanwhile, of another
@@ -143,18 +149,18 @@ class There:
             raise CrashError("a model that was opened on the device is not there any more", where=self.name)
         return answer
 
-    def samples(self, samples: Path) -> str:
-        return self._file(samples)
-
-    def _file(self, path: Path) -> str:
+    def file(self, path: Path) -> str:
+        """What the device knows *path* by, which is sent once."""
         if path not in self._files:
-            self._files[path] = self._device.put_file(path)
+            with self._line.device() as device:
+                self._files[path] = device.put_file(path)
         return self._files[path]
 
     def _graph(self, path: Path) -> list[str]:
         """The file keeps its name, which vendors' messages tell."""
         if path not in self._files:
-            self._files[path] = self._device.put_folder(path)
+            with self._line.device() as device:
+                self._files[path] = device.put_folder(path)
         return [self._files[path], path.name]
 
     def _key(self, artifact: Path) -> str:
@@ -200,14 +206,13 @@ class OpenThere:
     def over(self, samples: Path) -> Runner:
         """The answers to *samples*, one after another from the first on; the file is sent once, and many are answered
         in one request."""
-        return Ahead(self._rows(self._place.samples(samples)))
+        return Ahead(self._rows(self._place.file(samples)))
 
     def _rows(self, samples: str) -> Iterator[dict[str, Array]]:
         for start in itertools.count(0, AT_ONCE):
             arguments = {"number": self.number, "samples": samples, "start": start, "count": AT_ONCE}
-            answer = self._place.ask_open(
-                [self], lambda arguments=arguments: self._place.ask("outputs", arguments, f"Running {self._name}")
-            )
+            ask = functools.partial(self._place.ask, "outputs", arguments, f"Running {self._name}")
+            answer = self._place.ask_open([self], ask)
             for index in range(answer.value["count"]):
                 yield {name: array[index] for name, array in answer.arrays.items()}
             if answer.value["count"] < AT_ONCE:

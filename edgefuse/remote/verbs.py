@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgefuse.bundle import open_bundle
+from edgefuse.bundle_writer import new_bundle, write_manifest
 from edgefuse.errors import RecordingError
+from edgefuse.manifest import MANIFEST, REPORT_HTML
 from edgefuse.progress import Steps
 from edgefuse.recipe import Limit
+from edgefuse.recompile import Rerun
 from edgefuse.remote.connected import RemoteDevice
 from edgefuse.robustness.cases import Options as RobustnessOptions
 from edgefuse.spec import Array
 
 LONG_S = 7200.0
 """A robustness check of a large model, or a replay in real time, on a slow board."""
+
+BUILDS_S = 8 * 3600.0
+"""Several engines, each of which may take half an hour on an Orin Nano."""
+
+WRITTEN = ("format", "files", "checksum")
+"""What is written into a manifest anew each time."""
 
 
 def check_bundle(
@@ -40,6 +51,49 @@ def check_bundle(
     report: dict[str, Any] = device.ask(
         "check", arguments, steps=steps, timeout_s=LONG_S, what="Checking the bundle"
     ).value
+    return report
+
+
+def compile_bundle(device: RemoteDevice, path: Path, asked: Rerun, steps: Steps) -> dict[str, Any]:
+    """As :func:`edgefuse.recompile.compile_bundle`, of the bundle at *path*. The page for people is written here, where
+    the packages for it are."""
+    arguments = {
+        "bundle": device.put_bundle(path),
+        "target": asked.target,
+        "precision": asked.precision,
+        "max_drop": asdict(asked.max_drop) if asked.max_drop else None,
+        "p90_ms": asked.p90_ms,
+        "budget_s": asked.budget_s if math.isfinite(asked.budget_s) else None,
+        "metric": metric_argument(device, path, asked.metrics_folder),
+    }
+    made = device.ask("compile", arguments, steps=steps, timeout_s=BUILDS_S, what="Compiling the bundle").value
+    with open_bundle(path) as bundle, new_bundle(asked.out) as folder:
+        known = {item["sha256"]: bundle.path / name for name, item in bundle.manifest["files"].items()}
+        device.fetch(made["key"], folder, known)
+        if asked.render is not None:
+            asked.render(folder / REPORT_HTML, made["report"])
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            write_manifest(folder, {key: value for key, value in manifest.items() if key not in WRITTEN})
+    report: dict[str, Any] = made["report"]
+    return report
+
+
+def bench_bundles(
+    device: RemoteDevice, candidate: Path, baseline: Path | None, options: Mapping[str, Any], steps: Steps
+) -> dict[str, Any]:
+    """As :func:`edgefuse.bench.bench_bundles`; *options* are the fields of its ``Options``."""
+    arguments = {
+        "candidate": device.put_bundle(candidate),
+        "baseline": device.put_bundle(baseline) if baseline is not None else None,
+        "options": dict(options),
+    }
+    timeout_s = LONG_S + options["budget_s"]
+    report: dict[str, Any] = device.ask(
+        "bench", arguments, steps=steps, timeout_s=timeout_s, what="Measuring the bundles in turns"
+    ).value
+    for name, path in (("candidate", candidate), ("baseline", baseline)):
+        if path is not None:
+            report[name]["path"] = str(path)
     return report
 
 

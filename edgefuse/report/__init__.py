@@ -37,8 +37,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Findings:
-    """What one compilation found out, in the words of the report. ``environment`` is of the machine that it was measured
-    on, ``exported_on`` of the one that made the graphs, where that is another."""
+    """What one compilation found out, in the words of the report. ``environment`` is of the machine that measured,
+    ``exported_on`` of the one that made the graphs, where that is another."""
 
     name: str
     target: Device
