@@ -1,0 +1,14 @@
+"""What the robot's side may import."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.test_imports import modules_after
+
+
+def test_reading_the_state_needs_the_standard_library_alone() -> None:
+    found = modules_after(
+        "import edgefuse.device_state, edgefuse.device_state.power_mode, edgefuse.device_state.restore"
+    )
+    assert "edgefuse" in found and found - set(sys.stdlib_module_names) - {"edgefuse", "tomli"} == set()
