@@ -140,6 +140,8 @@ def _trt_check() -> Finding:
         return Finding("trt-check", True, f"TensorRT-RTX {installed_version(CHECK_PACKAGES[0])}")
     if this_jetson():
         return Finding("trt-check", None, "not needed: this board has TensorRT itself")
+    if platform.machine() != "x86_64":
+        return Finding("trt-check", None, "not needed: TensorRT-RTX checks graphs at a workstation, on x86_64 alone")
     text = "not installed (it checks graphs for NVIDIA targets where there is no GPU)"
     return Finding("trt-check", None, text, "pip install 'edgefuse[trt-check]'")
 

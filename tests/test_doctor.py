@@ -25,6 +25,7 @@ def machine(
     answers: dict[str, Any] | None = None,
     packages: tuple[str, ...] = (),
     python: tuple[int, int] = (3, 10),
+    arch: str = "x86_64",
 ) -> dict[str, Finding]:
     """What the doctor finds where the backends in *answers* answer (or raise that) and *packages* are installed."""
 
@@ -35,6 +36,7 @@ def machine(
         return answer
 
     monkeypatch.setattr(doctor, "this_jetson", lambda: jetson)
+    monkeypatch.setattr(doctor.platform, "machine", lambda: arch)
     monkeypatch.setattr(doctor, "_has_driver", lambda: driver)
     monkeypatch.setattr(doctor.child, "call", call)
     monkeypatch.setattr(doctor, "installed_version", lambda name: "1.2" if name in packages else None)
@@ -52,6 +54,13 @@ def test_an_intel_box_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["nvidia"].ok is None and found["nvidia"].text == "none" and "driver" in found["nvidia"].cure
     assert found["trt-check"].ok is None and found["trt-check"].cure == "pip install 'edgefuse[trt-check]'"
     assert "jetpack" not in found
+
+
+def test_an_arm_board_is_not_sent_to_install_what_is_not_made_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    arm = {**CPU, "name": "ARM (0xd0b)"}
+    found = machine(monkeypatch, answers={"openvino": arm}, packages=("openvino",), arch="aarch64")
+    assert can_run([*found.values()])
+    assert found["trt-check"].ok is None and found["trt-check"].cure == "" and "x86_64" in found["trt-check"].text
 
 
 def test_tensorrt_alone_is_enough_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
