@@ -44,10 +44,18 @@ class BundleTest(pytest.Item):
 
     def runtest(self) -> None:
         from edgefuse.pytest_plugin.limits import limits_of
+        from edgefuse.pytest_plugin.outcome import ERROR, Finding
         from edgefuse.pytest_plugin.run import run_of
 
-        run = run_of(self.config)
-        run.settle(self, self.path, [run.check(self.path, self.name, limits_of(self))])
+        run, limits = run_of(self.config), limits_of(self)
+        try:
+            found = run.check(self.path, self.name, limits)
+        except Exception as error:  # a defect of EdgeFuse: shown as one, and not left out of the report
+            run.note(
+                self, self.path, [Finding(self.name, ERROR, f"a defect of EdgeFuse: {type(error).__name__}: {error}")]
+            )
+            raise
+        run.settle(self, self.path, [found])
 
     def reportinfo(self) -> tuple[Path, None, str]:
         return self.path, None, f"{self.path.name}: {self.name}"

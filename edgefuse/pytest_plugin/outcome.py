@@ -26,7 +26,7 @@ ORDER = (ERROR, FAIL, INCONCLUSIVE, SKIPPED, Verdict.PASS.value)
 class Finding:
     """``verdict``: pass, fail, inconclusive, skipped or error. ``summary`` is one sentence with its figure
     and limit, ``details`` are lines for whoever mends it, ``figures`` go to JUnit, ``result`` is the whole as JSON.
-    ``word`` is what a terminal calls it in place of "skipped"."""
+    ``hint`` says what to do about it. ``word`` is what a terminal calls it in place of "skipped"."""
 
     check: str
     verdict: str
@@ -34,12 +34,19 @@ class Finding:
     figures: dict[str, Any] = field(default_factory=dict)
     details: Sequence[str] = ()
     result: dict[str, Any] = field(default_factory=dict)
+    hint: str = ""
     word: str | None = None
 
     @property
     def text(self) -> str:
         """For a failure's section."""
-        return "\n".join([f"{self.check}: {self.summary}", *(f"  {line}" for line in self.details)])
+        hint = [self.hint] if self.hint else []
+        return "\n".join([f"{self.check}: {self.summary}", *(f"  {line}" for line in self.details), *hint])
+
+    @property
+    def reason(self) -> str:
+        """For a test that is skipped or inconclusive."""
+        return f"{self.word or ''}{': ' if self.word else ''}{self.summary}{'. ' if self.hint else ''}{self.hint}"
 
     def strict(self) -> Finding:
         """The same where a doubt counts as a failure."""
@@ -52,6 +59,7 @@ class Finding:
             "check": self.check,
             "verdict": self.verdict,
             "summary": self.summary,
+            "hint": self.hint,
             "word": self.word,
             "details": list(self.details),
             "figures": self.figures,
@@ -65,6 +73,8 @@ class Inconclusive(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 
 class Failed(pytest.fail.Exception):  # type: ignore[name-defined,misc]
     """The finding's text is all that there is to show: no traceback."""
+
+    __module__ = "builtins"  # as pytest's own, whose name is short in its summary
 
     def __init__(self, text: str) -> None:
         super().__init__(text, pytrace=False)
@@ -93,4 +103,4 @@ def raise_worst(findings: Sequence[Finding]) -> None:
 
 
 def _said(chosen: Sequence[Finding], of: Sequence[Finding]) -> str:
-    return "; ".join(item.summary if len(of) == 1 else f"{item.check}: {item.summary}" for item in chosen)
+    return "; ".join(item.reason if len(of) == 1 else f"{item.check}: {item.reason}" for item in chosen)

@@ -43,8 +43,8 @@ def record_key(bundle: Bundle, device_class: str) -> Key:
 
 
 def records_folder(bundle: Path, golden_dir: Path | None) -> Path:
-    name = f"{bundle.name}.golden"
-    return (golden_dir or bundle.parent) / name
+    """A zip has the same as the folder that it was made of."""
+    return (golden_dir or bundle.parent) / f"{bundle.name.removesuffix('.zip')}.golden"
 
 
 def record_path(folder: Path, key: Key) -> Path:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from edgefuse.pytest_plugin.run import Run
 
 FORMAT = 1
+REMARKS = 4
+"""On the device's state, in a terminal; all are in the report."""
+
 STYLES = {"pass": "green", "fail": "red", "error": "red", "inconclusive": "yellow", "skipped": "yellow"}
 
 
@@ -30,7 +33,7 @@ def write_summary(terminal: Any, run: Run) -> None:
         machine = record["environment"]
         terminal.write_line(f"on {record['address']}: {machine['cpu']}, {machine['cores']} cores, {_packages(machine)}")
     remarks = [remark for record in run.devices for remark in record["device_state"].get("remarks", ())]
-    for remark in dict.fromkeys(remarks):
+    for remark in list(dict.fromkeys(remarks))[:REMARKS]:
         terminal.write_line(f"note: {remark}")
     test = max(len(item["test"]) for item in run.found)
     for item in run.found:

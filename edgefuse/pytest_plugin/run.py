@@ -98,12 +98,16 @@ class Run:
     def settle(self, item: pytest.Item, bundle: Path, findings: Sequence[Finding]) -> None:
         """Note *findings* of *bundle* in *item*, and raise what they make of it."""
         judged = [finding.strict() for finding in findings] if self.settings.strict else list(findings)
+        self.note(item, bundle, judged)
+        raise_worst(judged)
+
+    def note(self, item: pytest.Item, bundle: Path, findings: Sequence[Finding]) -> None:
+        """For the report, the summary and JUnit."""
         noted = item.stash.setdefault(FINDINGS, [])
-        for finding in judged:
+        for finding in findings:
             noted.append({"test": item.nodeid, "bundle": str(bundle), **finding.to_json()})
             figures = {"verdict": finding.verdict, **finding.figures}
             item.user_properties += [(f"edgefuse.{finding.check}.{key}", value) for key, value in figures.items()]
-        raise_worst(judged)
 
     def pause(self) -> None:
         """Give the device back; the next request takes it again."""

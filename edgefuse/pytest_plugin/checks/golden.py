@@ -57,12 +57,19 @@ def _nothing(case: Case, folder: Path, key: Key) -> Finding:
     device = f" --edgefuse-device '{case.device.address.text}'" if case.device.address.kind != "local" else ""
     where = f" --edgefuse-golden-dir {case.settings.golden_dir}" if case.settings.golden_dir else ""
     others = other_records(folder, key)
-    there = f" ({'; '.join(others)})" if others else ""
-    command = f"pytest {case.path}{device}{where} -k golden --edgefuse-update-golden"
-    summary = (
-        f"nothing is recorded for this bundle and class of device ({key['device_class']}){there}; record: {command}"
+    there = f"; {'; '.join(others)}" if others else ""
+    return Finding(
+        "golden",
+        SKIPPED,
+        f"nothing is recorded for this bundle on this class of device ({key['device_class']}){there}",
+        result={"record": None, "key": key, "others": others},
+        hint=f"Record: pytest {_shown(case.path)}::golden{device}{where} --edgefuse-update-golden",
     )
-    return Finding("golden", SKIPPED, summary, result={"record": None, "key": key, "others": others})
+
+
+def _shown(path: Path) -> str:
+    """As somebody here would type it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _compare(case: Case, path: Path, key: Key) -> Finding:

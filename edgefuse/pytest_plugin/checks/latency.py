@@ -9,8 +9,6 @@ from edgefuse.pytest_plugin.case import Case
 from edgefuse.pytest_plugin.figures import latency_figures, latency_sentence
 from edgefuse.pytest_plugin.outcome import SKIPPED, Finding
 
-NO_LIMIT = "no limit"
-
 
 def run(case: Case) -> Finding:
     """The device's state is read right before and after: slow because of the power mode is said in words."""
@@ -21,10 +19,9 @@ def run(case: Case) -> Finding:
     latency: dict[str, Any] = answer.value
     notes = remarks(before, after) if before and after else []
     result = {"latency": latency, "device_state": {"before": before, "after": after, "remarks": notes}}
-    summary = latency_sentence(latency)
+    verdict, hint, word = latency["verdict"] or SKIPPED, "", None
     if limit_ms is None:
-        hint = "set one: p90_ms in the recipe's [latency], or @pytest.mark.edgefuse(p90_ms=20)"
-        return Finding(
-            "latency", SKIPPED, f"no limit: {summary}; {hint}", latency_figures(latency), notes, result, NO_LIMIT
-        )
-    return Finding("latency", latency["verdict"], summary, latency_figures(latency), notes, result)
+        word, hint = "no limit", "Set one: p90_ms in the recipe's [latency], or @pytest.mark.edgefuse(p90_ms=20)"
+    return Finding(
+        "latency", verdict, latency_sentence(latency), latency_figures(latency), notes, result, hint=hint, word=word
+    )

@@ -64,7 +64,7 @@ def _finding(found: Growth, arrays: dict[str, Array]) -> Finding:
         + " ".join(f"{value / 2**20:.2f}" for value in _thinned(arrays["memory"])),
     ]
     curve = {name: array.tolist() for name, array in arrays.items()}
-    return Finding("memory", found.verdict.value, summary, figures, lines, {**found.to_json(), **curve})
+    return Finding("memory", found.verdict.value, summary, figures, lines, {**found.to_json(), "curve": curve})
 
 
 def _interval(ends: tuple[float, float]) -> str:
