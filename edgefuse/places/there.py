@@ -51,7 +51,7 @@ class There:
 
     def __init__(self, device: RemoteDevice, line: Line) -> None:
         """Made by :func:`connected_place`."""
-        self.name = device.address.text.partition("?")[0]
+        self.name = f"the device ({device.address.text.partition('?')[0]})"
         self.environment: dict[str, Any] = device.about["environment"]
         self.sent, self.closed = Sent(), list[int]()
         self._line, self._folder = line, f"candidates-{next(self._all)}"

@@ -59,6 +59,7 @@ def compile_bundle(device: RemoteDevice, path: Path, asked: Rerun, steps: Steps)
     the packages for it are."""
     arguments = {
         "bundle": device.put_bundle(path),
+        "shown": str(path),
         "target": asked.target,
         "precision": asked.precision,
         "max_drop": asdict(asked.max_drop) if asked.max_drop else None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from edgefuse.bundle import open_bundle
@@ -16,8 +18,8 @@ from edgefuse.worker.wire import Answer
 
 
 def run(desk: Desk, arguments: dict[str, Any], arrays: Mapping[str, Array]) -> Answer:
-    """The ``report``, and the ``key`` by which the bundle is fetched. ``bundle``, ``name``; optional ``target``,
-    ``precision``, ``max_drop``, ``p90_ms``, ``budget_s``, ``metric``."""
+    """The ``report``, and the ``key`` by which the bundle is fetched. ``bundle``; optional ``shown`` (what its
+    user calls it), ``target``, ``precision``, ``max_drop``, ``p90_ms``, ``budget_s``, ``metric``."""
     limit, budget_s = arguments.get("max_drop"), arguments.get("budget_s")
     out = desk.new_folder() / "bundle.edgefuse"
     asked = Rerun(
@@ -30,5 +32,6 @@ def run(desk: Desk, arguments: dict[str, Any], arrays: Mapping[str, Array]) -> A
         metrics_folder=metrics_folder(desk, arguments.get("metric")),
     )
     with open_bundle(desk.bundle(arguments["bundle"])) as bundle:
+        bundle = replace(bundle, shown=Path(arguments.get("shown", bundle.shown)))
         report = compile_bundle(bundle, asked, desk.steps)
     return Answer({"report": report, "key": desk.key(out)})
