@@ -22,6 +22,7 @@ COMMANDS = {
     "compile": "Compile a model for a device, prove it, and write a bundle.",
     "calibration": "Make calibration sets out of recordings, and look into them.",
     "check": "Judge a bundle again on this machine.",
+    "bench": "Say whether a bundle became slower: than another, or than it was.",
     "inspect": "Show what is in a bundle or a model file.",
     "lint": "Say what TensorRT would refuse in an ONNX graph, or silently do otherwise.",
     "run": "Run a bundle once on a feed.",

@@ -24,7 +24,7 @@ def latency_picture(latency: Mapping[str, Any]) -> str | None:
         start, end = _latency_scale(list(arms.values()), latency["limit_p90_ms"])
         axes.set(xscale="log", xlim=(start, end), ylim=(0, 108), yticks=[0, 50, 90, 99])
         axes.set_xlabel("one call, ms  (log scale)")
-        axes.xaxis.set_major_locator(FixedLocator(_log_ticks(start, end)))
+        axes.xaxis.set_major_locator(FixedLocator(log_ticks(start, end)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yticklabels(["0 %", "p50", "p90", "p99"])
@@ -64,7 +64,7 @@ def _latency_scale(arms: Sequence[Mapping[str, Any]], limit: float | None) -> tu
     return min(low, math.exp((math.log(p50) - 0.15 * math.log(high)) / 0.85)), float(high)
 
 
-def _log_ticks(start: float, end: float) -> list[float]:
+def log_ticks(start: float, end: float) -> list[float]:
     """1, 2 and 5 of each decade; over a short range ordinary ticks."""
     decades = range(math.floor(math.log10(start)), math.ceil(math.log10(end)) + 1)
     found = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]

@@ -22,6 +22,7 @@ Job = Callable[["Desk", dict[str, Any], Mapping[str, Array]], Answer]
 JOBS = {
     "about": "about:run",
     "answers": "answers:run",
+    "bench": "bench:run",
     "call": "candidates:call",
     "capabilities": "candidates:capabilities",
     "check": "check:run",
