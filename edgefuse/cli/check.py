@@ -12,6 +12,7 @@ from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.cli.blame import find_blame, print_blame
 from edgefuse.cli.device import device_option
 from edgefuse.cli.place import page_writer
+from edgefuse.cli.power_mode import in_power_mode, power_mode_option
 from edgefuse.errors import UsageError
 from edgefuse.progress import Steps
 from edgefuse.recheck import check_bundle, stored_judge
@@ -46,6 +47,7 @@ ROBUSTNESS_ONLY = ("samples", "seed", "modality", "severity", "output")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what corruptions draw.")
 @click.option("--blame", is_flag=True, help="Also which part of the model the error starts in.")
 @device_option
+@power_mode_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a page on robustness to this .html file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
@@ -63,6 +65,7 @@ def command(
     seed: int,
     blame: bool,
     device: str | None,
+    power_mode: str | None,
     output: Path | None,
     as_json: bool,
     quiet: bool,
@@ -87,14 +90,14 @@ def command(
     }
     steps = Steps(quiet=quiet)
     if device is None:
-        with open_bundle(bundle) as opened:
+        with open_bundle(bundle) as opened, in_power_mode(power_mode):
             report = check_bundle(opened, steps, **asked)
             if blame:
                 _add_blame(report, opened, steps, asked)
     else:
         from edgefuse.remote import connect, verbs
 
-        with connect(device) as there:
+        with connect(device) as there, in_power_mode(power_mode, there):
             report = verbs.check_bundle(there, bundle, steps, **asked)
             if blame:
                 with open_bundle(bundle) as opened:

@@ -192,6 +192,22 @@ def test_killing_the_whole_process_group_spares_the_guardian(machine: Path) -> N
     wait_until("the governor is back", lambda: governors(machine) == ["schedutil"] * 4 and not journals())
 
 
+def test_the_guardian_does_not_carry_the_mark_of_an_executor(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker kills all that do (edgefuse/worker/offspring.py)."""
+    monkeypatch.setenv("EDGEFUSE_EXECUTOR", "one")
+    with setting("performance", machine):
+        environment = Path(f"/proc/{find_guardian(os.getpid())}/environ").read_bytes()
+        assert b"EDGEFUSE_EXECUTOR" not in environment and b"PATH=" in environment
+
+
+def test_a_number_is_believed_where_a_container_hides_the_list(jetson: Path, tmp_path: Path) -> None:
+    (tmp_path / "root/etc/nvpmodel.conf").unlink()
+    with setting("1", tmp_path / "root"):
+        assert jetson.read_text() == "1\n"
+    with pytest.raises(UsageError):
+        planned("maxn", tmp_path / "root")
+
+
 def test_a_child_that_outlives_us_does_not_keep_the_guardian_waiting(machine: Path) -> None:
     """A forked child holds the pipe's other end; the guardian also looks whether its parent is there."""
     fork = "    import os\n    if not os.fork(): time.sleep(8); os._exit(0)\n"
