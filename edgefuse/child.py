@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,9 @@ from edgefuse.errors import CrashError, EdgeFuseError, OutOfMemoryError, TimeLim
 TIMEOUT_S = 1800.0
 PR_SET_PDEATHSIG = 1
 MIN_FREE_BYTES = 64 * 1024
+MEMORY_WORDS = r"MemoryError|std::bad_alloc|Cannot allocate memory"
+"""The last that Python, C++ and the C library say of it."""
+MEMORY_HINT = "The device has too little memory for it. End other programs there, or compile a smaller model."
 
 
 def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
@@ -81,15 +85,17 @@ def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: floa
 
 def crash_of(code: int, what: str, log: Path, kills_before: int) -> CrashError:
     """The error of a process that ended with *code* and no answer; *kills_before* is :func:`oom_kills` at its start."""
+    last = _last_words(log)
+    if re.search(MEMORY_WORDS, last):
+        return OutOfMemoryError(f"{what} ran out of memory{last}", hint=MEMORY_HINT)
     killed = code == -signal.SIGKILL
     if killed and oom_kills() > kills_before:
-        hint = "The device has too little memory for it. End other programs there, or compile a smaller model."
-        return OutOfMemoryError(f"{what} was killed by SIGKILL for want of memory{_last_words(log)}", hint=hint)
+        return OutOfMemoryError(f"{what} was killed by SIGKILL for want of memory{last}", hint=MEMORY_HINT)
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if killed else "")
     else:
         how = f"ended with exit code {code}"
-    return CrashError(f"{what} {how}{_last_words(log)}", hint=_advice())
+    return CrashError(f"{what} {how}{last}", hint=_advice())
 
 
 def _last_words(log: Path) -> str:

@@ -27,6 +27,7 @@ from edgefuse.device_state.reading import Unreadable, read_or_none, read_text
 from edgefuse.device_state.settable import NVPMODEL, SET_TIMEOUT_S, Change, get, put
 from edgefuse.device_state.system import boot_id
 from edgefuse.errors import ToolchainError, UsageError, nearest
+from edgefuse.worker.offspring import MARK
 
 START_TIMEOUT_S = 20.0
 
@@ -51,7 +52,7 @@ def setting(power_mode: str, root: Path = Path("/")) -> Iterator[list[Change]]:
 
 def planned(power_mode: str, root: Path = Path("/")) -> list[Change]:
     """What *power_mode* means on this machine, as what would change."""
-    modes, governors = _modes(root), _governors(root)
+    modes, governors = _modes(power_mode, root), _governors(root)
     number = _mode_number(power_mode, modes)
     if number is not None:
         wanted = {NVPMODEL: number}
@@ -63,13 +64,17 @@ def planned(power_mode: str, root: Path = Path("/")) -> list[Change]:
     return [change for change in found if change.was != change.now]
 
 
-def _modes(root: Path) -> dict[str, str]:
-    """Name to number of a Jetson's power modes; empty on another machine."""
+def _modes(asked: str, root: Path) -> dict[str, str]:
+    """Name to number of a Jetson's power modes; empty on another machine. Where a container hides their list, the
+    number that was *asked* for is believed: ``nvpmodel`` knows."""
     try:
         read_mode()
-        return {mode["name"].lower(): str(mode["id"]) for mode in parse_modes(read_text(root / CONFIGURATION))}
     except Unreadable:
         return {}
+    try:
+        return {mode["name"].lower(): str(mode["id"]) for mode in parse_modes(read_text(root / CONFIGURATION))}
+    except Unreadable:
+        return {f"mode {asked}": asked} if asked.isdecimal() else {}
 
 
 def _mode_number(asked: str, modes: dict[str, str]) -> str | None:
@@ -155,12 +160,13 @@ def _start_guardian(path: Path, descriptor: int) -> subprocess.Popen[bytes]:
     """It inherits the journal's lock, and sees the end of its stdin when this process ends."""
     package_root = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")]))
+    kept = {name: value for name, value in os.environ.items() if name != MARK}  # it outlives a worker's executor
     guardian = subprocess.Popen(
         [sys.executable, "-m", "edgefuse.device_state.restore", str(path), str(descriptor), str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": search},
+        env={**kept, "PYTHONPATH": search},
         start_new_session=True,
         pass_fds=[descriptor],
     )

@@ -14,21 +14,21 @@ import getpass
 import importlib
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, cast
 
 from edgefuse.errors import DeviceBusyError
+from edgefuse.progress import Steps
 from edgefuse.remote.address import Address, parse_address
-from edgefuse.remote.connected import RemoteDevice
+from edgefuse.remote.connected import RemoteDevice, step_teller
 from edgefuse.remote.link import Link, open_link
 
 __all__ = ["Address", "RemoteDevice", "Transport", "connect", "parse_address"]
 
 TRANSPORTS = {"local": "edgefuse.remote.local", "ssh": "edgefuse.remote.ssh", "labgrid": "edgefuse.remote.lab"}
 
-RETRY_S = 2.0
+LOCK_S = 60.0
 
 
 class Transport(Protocol):
@@ -50,36 +50,29 @@ def transport_of(address: Address) -> Transport:
 
 
 @contextmanager
-def connect(text: str, *, owner: str | None = None) -> Iterator[RemoteDevice]:
-    """The device at the address *text*, locked for *owner* (default: user@host) until the end of the block.
+def connect(text: str, *, owner: str | None = None, steps: Steps | None = None) -> Iterator[RemoteDevice]:
+    """The device at the address *text*, locked for *owner* (default: user@host) until the end of the block. Where the
+    address says that a device in use is waited for, *steps* tells whose turn it is.
 
     Raises :class:`UnreachableError`, :class:`AuthenticationError`, :class:`MissingRuntimeError`,
     :class:`VersionMismatchError`, :class:`DeviceBusyError`.
     """
     address = parse_address(text)
-    link = _locked(address, owner or _who())
+    link = open_link(address, transport_of(address))
     try:
+        _lock(link, owner or _who(), steps)
         yield RemoteDevice(address, link)
     finally:
         link.close()
 
 
-def _locked(address: Address, owner: str) -> Link:
-    """As long as the address says is waited for a device that is in use."""
-    deadline = time.monotonic() + address.wait_s
-    while True:
-        link = open_link(address, transport_of(address))
-        try:
-            link.ask("lock", {"owner": owner}, timeout_s=60.0)
-            return link
-        except DeviceBusyError:
-            link.close()
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(RETRY_S)
-        except BaseException:
-            link.close()
-            raise
+def _lock(link: Link, owner: str, steps: Steps | None) -> None:
+    """The worker does the waiting: to connect again and again would disturb what is being measured there."""
+    wait_s, tell = link.address.wait_s, step_teller(steps)
+    try:
+        link.ask("lock", {"owner": owner, "wait_s": wait_s}, timeout_s=wait_s + LOCK_S, step=tell)
+    except DeviceBusyError as error:
+        raise DeviceBusyError(error.what, where=link.address.text, hint=error.hint) from None
 
 
 def _who() -> str:

@@ -6,14 +6,14 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edgefuse.bundle import open_bundle, sha256
 from edgefuse.bundle_writer import new_bundle
-from edgefuse.errors import ToolchainError
+from edgefuse.errors import InputError, ToolchainError
 from edgefuse.manifest import MANIFEST
 from edgefuse.progress import Step, Steps
 from edgefuse.remote.address import Address
@@ -24,6 +24,9 @@ from edgefuse.worker.wire import CHUNK, Answer
 TIMEOUT_S = 1800.0
 TRANSFER_S = 120.0
 """For the next piece of a file."""
+LISTING_S = 900.0
+READ_BYTES_S = 20e6
+"""What the slowest memory card reads: the device reads all it has of a bundle once a connection."""
 
 
 class RemoteDevice:
@@ -55,13 +58,7 @@ class RemoteDevice:
         Raises what the job raised, with its own type; :class:`CrashError` where it died, :class:`OutOfMemoryError`
         where the device's memory did not suffice, :class:`UnreachableError` where the connection broke.
         """
-
-        def tell(told: dict[str, Any]) -> None:
-            if steps is not None:
-                step = Step(str(told["name"]), float(told["seconds"]), [str(note) for note in told["notes"]])
-                steps.done.append(step)
-                steps.tell(step)
-
+        tell = step_teller(steps)
         return self._link.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what, step=tell)
 
     def keep(self) -> None:
@@ -80,6 +77,8 @@ class RemoteDevice:
 
     def put_folder(self, path: Path) -> str:
         """Send a folder, or one file that keeps its name in a folder of its own (a recording); returns its id."""
+        if not path.exists():
+            raise InputError("there is no such file or folder", where=str(path))
         paths = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
         names = [path.name] if path.is_file() else [item.relative_to(path).as_posix() for item in paths]
         files = {name: sha256(item) for name, item in zip(names, paths)}
@@ -99,43 +98,48 @@ class RemoteDevice:
 
     def _put(self, files: Mapping[str, Path]) -> None:
         sizes = {digest: path.stat().st_size for digest, path in files.items()}
-        missing = self._link.ask("missing", {"files": sizes}, timeout_s=TRANSFER_S).value
+        timeout_s = TRANSFER_S + sum(sizes.values()) / READ_BYTES_S
+        missing = self._link.ask("missing", {"files": sizes}, timeout_s=timeout_s).value
         for digest in missing:
             self._send(digest, sizes[digest], files[digest])
 
     def _send(self, digest: str, size: int, path: Path) -> None:
         link = self._link
-        link.begin("put", {"sha256": digest, "size_bytes": size}, timeout_s=TRANSFER_S)
-        link.next(time.monotonic() + TRANSFER_S)
-        with path.open("rb") as stream:
+        with path.open("rb", buffering=0) as stream, link.request():
+            link.begin("put", {"sha256": digest, "size_bytes": size})
+            link.next(time.monotonic() + TRANSFER_S)
             left = size
             while left > 0 and (piece := stream.read(min(CHUNK, left))):
-                link.send({"id": link.number, "piece": True}, None, piece, TRANSFER_S)
+                link.send_piece(piece)
                 left -= len(piece)
-        if left > 0:
-            link.send({"id": link.number, "piece": True}, None, b"", TRANSFER_S)  # it was cut short meanwhile
-        link.next(time.monotonic() + TRANSFER_S)
+            if left > 0:
+                link.send_piece(b"")  # it was cut short meanwhile
+            link.next(time.monotonic() + TRANSFER_S)
 
     def fetch(self, key: str, to: Path, known: Mapping[str, Path] | None = None) -> None:
         """Copy what a job has made under *key* to *to*, a file or an existing folder. Files whose SHA-256 is in *known*
-        are copied from here."""
-        listing = self._link.ask("listing", {"key": key}, timeout_s=TRANSFER_S).value
+        are copied from here. Each file is whole or not there."""
+        listing = self._link.ask("listing", {"key": key}, timeout_s=LISTING_S).value
         for name, item in listing.items():
             target = to / name if name else to
             if not target.resolve().is_relative_to(to.resolve()):
                 raise ToolchainError(f"the device names the file {name!r}, which lies outside", where=self.address.text)
             target.parent.mkdir(parents=True, exist_ok=True)
-            at_hand = (known or {}).get(str(item["sha256"]))
-            if at_hand is not None:
-                shutil.copyfile(at_hand, target)
-            else:
-                self._receive(key, name, target)
-            if sha256(target) != item["sha256"]:
-                raise ToolchainError("what arrived is not what was sent (SHA-256 differs)", where=str(target))
+            part = target.with_name(f".{target.name}.part")
+            try:
+                self._receive(key, name, part, (known or {}).get(str(item["sha256"])))
+                if sha256(part) != item["sha256"]:
+                    raise ToolchainError("what arrived is not what was sent (SHA-256 differs)", where=str(target))
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
 
-    def _receive(self, key: str, name: str, target: Path) -> None:
-        self._link.begin("get", {"key": key, "name": name}, timeout_s=TRANSFER_S)
-        with target.open("wb") as stream:
+    def _receive(self, key: str, name: str, target: Path, at_hand: Path | None) -> None:
+        if at_hand is not None:
+            shutil.copyfile(at_hand, target)
+            return
+        with target.open("wb") as stream, self._link.request():
+            self._link.begin("get", {"key": key, "name": name})
             for piece in self._pieces():
                 stream.write(piece)
 
@@ -147,3 +151,15 @@ class RemoteDevice:
         """A bundle that a job has made, to *out*: whole or not at all."""
         with new_bundle(out) as folder:
             self.fetch(key, folder, known)
+
+
+def step_teller(steps: Steps | None) -> Callable[[dict[str, Any]], None]:
+    """Makes the steps of a job lines of *steps*."""
+
+    def tell(told: dict[str, Any]) -> None:
+        if steps is not None:
+            step = Step(str(told["name"]), float(told["seconds"]), [str(note) for note in told["notes"]])
+            steps.done.append(step)
+            steps.tell(step)
+
+    return tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from edgefuse.errors import DeviceError, MissingRuntimeError, VersionMismatchError
 from edgefuse.remote.address import Address
@@ -30,12 +31,16 @@ def runtime_failure(address: Address, code: int | None, said: str) -> DeviceErro
             where=address.text,
             hint=f"Name another interpreter: {address.text.partition('?')[0]}?python=/path/to/python",
         )
-    how = "does not answer" if code is None else f"ended with exit code {code}"
+    how = "does not answer" if code is None else _ended(code)
     return MissingRuntimeError(
         f"the worker {how}{f'; it last said: {last}' if last else ''}",
         where=address.text,
         hint="EdgeFuse needs Python 3.10 or newer there. See: edgefuse doctor --device " + address.text,
     )
+
+
+def _ended(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def install_hint(address: Address) -> str:

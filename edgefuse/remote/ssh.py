@@ -25,6 +25,8 @@ OPTIONS = (
     *("-o", "ControlMaster=no"),  # one of the user's is shared; we do not become one, which would outlive us
     *("-o", "ForwardX11=no"),
     *("-o", "ForwardAgent=no"),
+    *("-o", "ClearAllForwardings=yes"),  # a port that another connection forwards already must not end this one
+    *("-o", "RemoteCommand=none"),
 )
 OWN_FAILURE = 255
 """ssh's exit code for what it failed at itself; others are the remote program's (ssh(1), EXIT STATUS)."""
@@ -36,14 +38,22 @@ REFUSED = (
 
 
 def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-    there = shlex.join([address.python or "python3", *run[1:]]) if run[0] == "python" else shlex.join(run)
+    """Raises :class:`MissingToolError`."""
+    client = shlex.split(os.environ.get("EDGEFUSE_SSH", "ssh"))
+    if not client or shutil.which(client[0]) is None:
+        where = "EDGEFUSE_SSH" if "EDGEFUSE_SSH" in os.environ else address.text
+        cure = "Install OpenSSH's client: sudo apt install openssh-client"
+        raise MissingToolError(f"there is no {' '.join(client[:1]) or 'ssh'!r} here", where=where, hint=cure)
+    python = address.python or "python3"
+    there = f"{_quoted(python)} {shlex.join(run[1:])}" if run[0] == "python" else shlex.join(run)
     port = ("-p", str(address.port)) if address.port else ()
     host = f"{address.user}@{address.name}" if address.user else address.name
-    client = shlex.split(os.environ.get("EDGEFUSE_SSH") or "ssh")
-    if shutil.which(client[0]) is None:
-        cure = "Install it with: sudo apt install openssh-client"
-        raise MissingToolError(f"there is no program {client[0]!r} here", where=address.text, hint=cure)
     return [*client, *OPTIONS, *port, "--", host, there], {}
+
+
+def _quoted(path: str) -> str:
+    """For the device's shell, which knows what ``~`` stands for."""
+    return f"~/{shlex.quote(path[2:])}" if path.startswith("~/") else shlex.quote(path)
 
 
 def failure(address: Address, code: int | None, said: str) -> DeviceError:

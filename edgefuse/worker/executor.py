@@ -6,11 +6,8 @@ standard output. Its worker kills it with all that it has started; the kernel do
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edgefuse.child import die_with_parent, os_error
 from edgefuse.errors import CrashError, EdgeFuseError, OutOfMemoryError
@@ -18,22 +15,15 @@ from edgefuse.progress import Step
 from edgefuse.worker.desk import Desk, RelayedSteps
 from edgefuse.worker.jobs import load_job
 from edgefuse.worker.store import Store
-from edgefuse.worker.wire import Channel, Frame
+from edgefuse.worker.wire import Buffer, Channel, Frame, encode, own_channel
 
 
 def main() -> None:
     die_with_parent(int(sys.argv[1]))
-    channel = Channel(sys.stdin.fileno(), _own_stdout())
+    channel = own_channel()
     desk = Desk(Store(Path(sys.argv[2])))
     while (frame := channel.receive()) is not None:
         _answer(channel, frame, desk)
-
-
-def _own_stdout() -> int:
-    """Answers alone go to what was our standard output; what vendors' libraries print goes to the log."""
-    answers = os.dup(1)
-    os.dup2(2, 1)
-    return answers
 
 
 def _answer(channel: Channel, frame: Frame, desk: Desk) -> None:
@@ -43,19 +33,24 @@ def _answer(channel: Channel, frame: Frame, desk: Desk) -> None:
         channel.send({"id": number, "step": {"name": step.name, "seconds": step.seconds, "notes": step.notes}})
 
     desk.steps = RelayedSteps(relay=relay)
-    arrays: Mapping[str, Any] = {}
     try:
-        found = load_job(str(frame.header["do"]))(desk, dict(frame.header.get("arguments", {})), frame.arrays())
-        header, arrays = {"value": found.value}, found.arrays
+        answer = _run(frame, desk)
     except EdgeFuseError as error:
-        header = error.to_json()
+        answer = encode({"id": number, **error.to_json()})
     except OSError as error:
-        header = os_error(error).to_json()
+        answer = encode({"id": number, **os_error(error).to_json()})
     except MemoryError as error:
-        header = OutOfMemoryError(f"out of memory: {error}", hint="End other programs on the device.").to_json()
+        failure = OutOfMemoryError(f"out of memory: {error}", hint="End other programs on the device.")
+        answer = encode({"id": number, **failure.to_json()})
     except Exception as error:  # the boundary of this process: a defect of EdgeFuse, told at the user's
-        header = _defect(error).to_json()
-    channel.send({"id": number, **header}, arrays)
+        answer = encode({"id": number, **_defect(error).to_json()})
+    channel.write(answer)
+
+
+def _run(frame: Frame, desk: Desk) -> list[Buffer]:
+    """The answer's frame: what a job gives back may be no JSON, or too large, and that is an answer too."""
+    found = load_job(str(frame.header["do"]))(desk, dict(frame.header.get("arguments", {})), frame.arrays())
+    return encode({"id": frame.header.get("id"), "value": found.value}, found.arrays)
 
 
 def _defect(error: Exception) -> CrashError:

@@ -11,11 +11,12 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import signal
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from edgefuse.errors import DeviceBusyError, ToolchainError
 
 PLACES = (Path("/run/lock"), Path("/tmp"))
 NAME = "edgefuse.lock"
+EXTEND_S = 1.0
 MARGIN_S = 5.0
 """A worker that is past its expiry ends by itself; one that has not after so long hangs."""
 
@@ -31,30 +33,35 @@ def lock_path() -> Path:
     """``$EDGEFUSE_LOCK``, or a file that all users of the device share."""
     if own := os.environ.get("EDGEFUSE_LOCK"):
         return Path(own)
-    folder = next((place for place in PLACES if place.is_dir() and os.access(place, os.W_OK)), PLACES[-1])
-    return folder / NAME
+    there = [place / NAME for place in PLACES if (place / NAME).exists()]  # /run/lock may be root's alone
+    writable = [place / NAME for place in PLACES if place.is_dir() and os.access(place, os.W_OK)]
+    return [*there, *writable, PLACES[-1] / NAME][0]
 
 
 @dataclass
 class DeviceLock:
-    """The held lock; :meth:`extend` says that its owner is still at work."""
+    """The held lock; :meth:`extend` says that its owner is still at work, who is good for ``expires_s`` more."""
 
     path: Path
     _fd: int
     owner: str
     expires_s: float
+    _since: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M:%S"))
+    _written: float = -math.inf
 
-    def extend(self, expires_s: float | None = None) -> None:
-        """From now on for ``expires_s``."""
-        self.expires_s = expires_s or self.expires_s
+    def extend(self) -> None:
+        """Cheap: may be called for every piece of a file."""
         now = _now()
+        if now < self._written + EXTEND_S:
+            return
+        self._written = now
         text = json.dumps(
             {
                 "owner": self.owner,
                 "pid": os.getpid(),
                 "started": _started(os.getpid()),
                 "boot": _boot(),
-                "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+                "since": self._since,
                 "expires": now + self.expires_s,
             }
         )
@@ -63,9 +70,12 @@ class DeviceLock:
             os.pwrite(self._fd, text.encode(), 0)
 
     def release(self) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-        os.close(self._fd)
+        """Once or more often."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+            os.close(fd)
 
 
 def take_lock(owner: str, expires_s: float) -> DeviceLock:
@@ -168,9 +178,11 @@ def _by(holder: dict[str, Any]) -> str:
 
 
 def _advice(holder: dict[str, Any]) -> str:
+    advice = "Try again later, or wait for it: add wait=600 (seconds) to the address."
     left = _left_s(holder)
-    until = f" Unless it is used, it is free again in {max(left, 1):.0f} s at the latest." if left is not None else ""
-    return f"Try again later, or wait for it: add wait=600 (seconds) to the address.{until}"
+    if left is None or left > 0:
+        return advice
+    return f"{advice} Process {holder.get('pid')} there has not been heard of for long: if it hangs, end it."
 
 
 def _now() -> float:

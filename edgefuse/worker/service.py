@@ -9,193 +9,92 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 from edgefuse.child import os_error
-from edgefuse.errors import EdgeFuseError, UsageError
+from edgefuse.errors import DeviceBusyError, EdgeFuseError, UsageError
 from edgefuse.version import __version__
+from edgefuse.worker.client import Client, Gone
 from edgefuse.worker.lock import DeviceLock, take_lock
-from edgefuse.worker.process import Executor
-from edgefuse.worker.store import Store, open_store
-from edgefuse.worker.wire import CHUNK, PROTOCOL, Channel, Frame, WireError, wait_for
+from edgefuse.worker.requests import Worker, seconds
+from edgefuse.worker.store import open_store
+from edgefuse.worker.wire import PROTOCOL, SILENCE_S, Frame, own_channel
 
-IDLE_S = 900.0
-"""Without a request for so long the connection is given up, and with it the lock: the other end may have lost power."""
+IDLE_S = 3600.0
+"""Without a request for so long the connection is given up, and with it the lock, though its user's end is alive."""
 
 GREETING_S = 60.0
-TRANSFER_S = 120.0
-"""For the next piece of a file."""
+TURN_S = 0.5
+"""How often a worker that waits for the lock looks."""
 
-GRACE_S = 30.0
-
-
-class _Gone(Exception):
-    """The other end is not there any more."""
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def main() -> None:
-    answers = os.dup(1)
-    os.dup2(2, 1)  # whoever prints must not write into the frames
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, _end)
-    channel = Channel(0, answers)
-    with contextlib.suppress(_Gone, BrokenPipeError, TimeoutError, WireError):
-        channel.send({"hello": {"protocol": PROTOCOL, "edgefuse": __version__, "pid": os.getpid()}})
-        _serve(channel)
+    client = Client(own_channel())
+    with contextlib.suppress(Gone):
+        client.say({"hello": {"protocol": PROTOCOL, "edgefuse": __version__, "pid": os.getpid()}})
+        _serve(client)
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    raise _Gone
+    raise Gone
 
 
-def _serve(channel: Channel) -> None:
+def _serve(client: Client) -> None:
     """The first request takes the lock; what it fails with is the whole answer."""
-    frame = _next(channel, time.monotonic() + GREETING_S)
+    frame = client.next(GREETING_S)
+    number = frame.header.get("id")
     try:
-        if frame.header.get("do") != "lock":
-            raise UsageError("the first request of a connection is for the lock")
-        given = frame.header.get("arguments", {})
-        lock = take_lock(str(given.get("owner", "somebody")), float(given.get("expires_s", IDLE_S)))
+        lock = _lock(client, frame)
     except EdgeFuseError as error:
-        return channel.send({"id": frame.header.get("id"), **error.to_json()})
+        return client.say({"id": number, **error.to_json()})
     try:
-        store = open_store()
-    except OSError as error:
-        lock.release()
-        return channel.send({"id": frame.header.get("id"), **os_error(error).to_json()})
-    worker = Worker(channel, lock, store)
-    try:
-        channel.send({"id": frame.header.get("id"), "value": None})
-        while True:
-            worker.answer(_next(channel, time.monotonic() + lock.expires_s))
+        client.lock = lock
+        _work(client, lock, number)
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        lock.release()
+
+
+def _work(client: Client, lock: DeviceLock, number: object) -> None:
+    try:
+        store = open_store(tick=lock.extend)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+        failure = os_error(error) if isinstance(error, OSError) else UsageError(str(error))
+        return client.say({"id": number, **failure.to_json()})
+    worker = Worker(client, lock, store)
+    try:
+        client.say({"id": number, "value": None})
+        while True:
+            worker.answer(client.next(IDLE_S))
+    except Gone as end:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("".join(f"{why}\n" for why in end.args))
+    finally:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         worker.close()
 
 
-def _next(channel: Channel, deadline: float) -> Frame:
-    frame = channel.receive(deadline)
-    if frame is None:
-        raise _Gone
-    return frame
-
-
-@dataclass
-class Worker:
-    channel: Channel
-    lock: DeviceLock
-    store: Store
-    executor: Executor | None = None
-
-    def answer(self, frame: Frame) -> None:
-        """One request. Raises ``_Gone`` where the other end is."""
-        number, name = frame.header.get("id"), str(frame.header.get("do"))
-        given: dict[str, Any] = frame.header.get("arguments", {})
-        self.lock.extend()
-        header: dict[str, Any]
+def _lock(client: Client, frame: Frame) -> DeviceLock:
+    """Waiting for it costs the device, and whoever is measuring there, next to nothing; its user is told once."""
+    if frame.header.get("do") != "lock":
+        raise UsageError("the first request of a connection is for the lock")
+    given = frame.header.get("arguments", {})
+    owner, told = str(given.get("owner", "somebody")), False
+    deadline = time.monotonic() + seconds(given.get("wait_s", 0.0))
+    while True:
         try:
-            if name in OWN:
-                header = {"value": OWN[name](self, number, given)}
-            else:
-                return self._execute(frame, number, name)
-        except EdgeFuseError as error:
-            header = error.to_json()
-        except (KeyError, TypeError, ValueError) as error:
-            header = UsageError(f"the request {name!r} is malformed: {error!r}").to_json()
-        except OSError as error:
-            if isinstance(error, BrokenPipeError | TimeoutError):
+            return take_lock(owner, SILENCE_S)
+        except DeviceBusyError as error:
+            if time.monotonic() >= deadline:
                 raise
-            header = os_error(error).to_json()
-        self.channel.send({"id": number, **header}, deadline=time.monotonic() + TRANSFER_S)
-
-    def put(self, number: Any, given: dict[str, Any]) -> None:
-        """One file: an answer that it may come, its pieces, and the answer that it is here."""
-        digest, size = str(given["sha256"]), int(given["size_bytes"])
-        self.channel.send({"id": number, "go": True})
-        pieces = self._pieces(size)
-        try:
-            self.store.write(digest, size, pieces)
-        finally:
-            for _ in pieces:  # what is under way is not the next request
-                pass
-
-    def _pieces(self, size: int) -> Iterator[bytes]:
-        left = size
-        while left > 0:
-            piece = _next(self.channel, time.monotonic() + TRANSFER_S).body
-            if not piece:
-                return
-            left -= len(piece)
-            self.lock.extend()
-            yield piece
-
-    def get(self, number: Any, given: dict[str, Any]) -> int:
-        """One file of a result, in pieces; returns its size."""
-        top = self.store.made(str(given["key"]))
-        path = self.store.made(f"{given['key']}/{given['name']}") if given["name"] else top
-        size = 0
-        with path.open("rb") as stream:
-            while piece := stream.read(CHUNK):
-                size += len(piece)
-                self.channel.send({"id": number, "piece": True}, None, piece, time.monotonic() + TRANSFER_S)
-        return size
-
-    def _execute(self, frame: Frame, number: Any, name: str) -> None:
-        limit_s = float(frame.header.get("timeout_s") or IDLE_S)
-        what = str(frame.header.get("what") or f"The job {name!r}")
-        deadline = time.monotonic() + limit_s
-        self.lock.extend(max(limit_s + GRACE_S, IDLE_S))
-        if self.executor is None:
-            self.executor = Executor.start(self.store.work)
-        executor = self.executor
-        try:
-            executor.channel.forward(frame, deadline)
-            self._relay(executor, number, what, deadline)
-        except (TimeoutError, BrokenPipeError, WireError) as error:
-            self.executor = None
-            failure = executor.end(what, limit_s if isinstance(error, TimeoutError) else None)
-            self.channel.send({"id": number, **failure.to_json()}, deadline=time.monotonic() + TRANSFER_S)
-        finally:
-            self.lock.extend(IDLE_S)
-
-    def _relay(self, executor: Executor, number: Any, what: str, deadline: float) -> None:
-        """Pass on what the executor says until it has answered. The other end says nothing meanwhile, but may go."""
-        while True:
-            while (frame := executor.channel.pop()) is not None:
-                self.channel.forward(frame, time.monotonic() + TRANSFER_S)
-                if "step" not in frame.header:
-                    return
-            ready = wait_for([self.channel, executor.channel], deadline)
-            if not ready:
-                raise TimeoutError
-            if self.channel in ready and not self.channel.fill():
-                raise _Gone
-            if executor.channel in ready and not executor.channel.fill():
-                raise BrokenPipeError
-
-    def close(self) -> None:
-        if self.executor is not None:
-            self.executor.kill()
-        self.store.close()
-        self.lock.release()
-
-
-def _missing(worker: Worker, number: Any, given: dict[str, Any]) -> list[str]:
-    return worker.store.missing({str(digest): int(size) for digest, size in given["files"].items()})
-
-
-def _place(worker: Worker, number: Any, given: dict[str, Any]) -> None:
-    worker.store.place_folder(str(given["key"]), {str(k): str(v) for k, v in given["files"].items()})
-
-
-def _listing(worker: Worker, number: Any, given: dict[str, Any]) -> dict[str, Any]:
-    return worker.store.listing(str(given["key"]))
-
-
-OWN = {"missing": _missing, "put": Worker.put, "place": _place, "listing": _listing, "get": Worker.get}
-"""What the worker does itself; everything else is a job of the executor."""
+            if not told:
+                step = {"name": "Waiting for the device", "seconds": 0.0, "notes": [error.what]}
+                client.say({"id": frame.header.get("id"), "step": step})
+            told = True
+        client.pause(TURN_S)

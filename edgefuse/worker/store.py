@@ -8,18 +8,21 @@ its place, verified and renamed, so that what is there is whole; what a killed w
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from edgefuse.bundle import sha256
 from edgefuse.errors import ToolchainError, UsageError
 from edgefuse.journal import cache_folder
+from edgefuse.worker.offspring import kill_offspring
 
 LIMIT_BYTES = 8 << 30
 """The longest unused files go first; what is in use is kept whatever its size."""
@@ -28,26 +31,36 @@ SPARE_BYTES = 64 << 20
 """Left free on the disk for everybody else."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
+"""What a file system without hard links, or without one more, says."""
+
 TREE, HELD = "tree", "files"
 """In a placed folder: its content, and the SHA-256 of its files."""
 
 
-def open_store(root: Path | None = None) -> Store:
-    """The store of a new connection, below *root*; what dead workers left there is removed."""
+def open_store(root: Path | None = None, tick: Callable[[], None] = lambda: None) -> Store:
+    """The store of a new connection, below *root*; what dead workers left there is removed. *tick* is called now and
+    then while something takes long."""
     root = root or cache_folder() / "worker"
     for name in ("files", "folders", "work"):
         (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    _remove_abandoned(root / "work")
-    return Store(Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root / "work")))
+    one_at_a_time = _lock_folder(root / "work", wait=True)
+    try:
+        _remove_abandoned(root / "work")
+        work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root / "work"))
+        return Store(work, tick, _lock_folder(work))
+    finally:
+        os.close(one_at_a_time)
 
 
 class Store:
     """One connection's view: *work* is its own folder until :meth:`close`, the rest is shared with others."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, tick: Callable[[], None] = lambda: None, held: int | None = None) -> None:
         self.work, self.root = work, work.parent.parent
         self.files, self.folders = self.root / "files", self.root / "folders"
-        self._used: set[str] = set()
+        self._tick, self._held = tick, held
+        self._used, self._whole = set[str](), set[str]()
 
     def missing(self, wanted: Mapping[str, int]) -> list[str]:
         """Those of *wanted* (SHA-256 to size) that have to be sent. Raises where the disk cannot hold them."""
@@ -59,14 +72,20 @@ class Store:
         return found
 
     def _has(self, digest: str, size: int) -> bool:
+        """What is there is read once a connection: a lost power supply or a bad card leaves damaged files of the right
+        size, which would never be sent again."""
         path = self.files / digest
         try:
-            if path.stat().st_size != size:
-                return False
-            os.utime(path)
-        except OSError:
+            if path.stat().st_size == size and (digest in self._whole or sha256(path, self._tick) == digest):
+                self._whole.add(digest)
+                os.utime(path)
+                return True
+        except FileNotFoundError:
             return False
-        return True
+        except OSError:  # a card that cannot be read there
+            pass
+        self._forget(digest)
+        return False
 
     def _make_room(self, size: int) -> None:
         kept = sorted(self._sizes(), key=lambda item: item[0])
@@ -113,6 +132,7 @@ class Store:
                 raise ToolchainError("what arrived is not what was sent (SHA-256 differs)", hint="Try again.")
             part.chmod(0o444)
             part.rename(self.files / digest)
+            self._whole.add(digest)
         finally:
             part.unlink(missing_ok=True)
 
@@ -127,17 +147,24 @@ class Store:
         """Make the folder *key* (a SHA-256 that stands for its content) of files that are here: name to SHA-256."""
         _check_digest(key)
         folder = self.folders / key
-        if set(names.values()) <= _held_by(folder):
+        inside = {name: _inside(name) for name in names}
+        if set(names.values()) <= _held_by(folder) and all(
+            (folder / TREE / path).is_file() for path in inside.values()
+        ):
             return
         shutil.rmtree(folder, ignore_errors=True)
         part = Path(tempfile.mkdtemp(prefix="folder-", dir=self.work))
-        for name, digest in names.items():
-            target = part / TREE / _inside(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link(self.file(digest), target)
-        (part / HELD).write_text("\n".join(names.values()), encoding="ascii")
-        with contextlib.suppress(OSError):  # another connection was quicker
-            part.rename(folder)
+        try:
+            for name, digest in names.items():
+                target = part / TREE / inside[name]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(self.file(digest), target)
+                self._tick()
+            (part / HELD).write_text("\n".join(names.values()), encoding="ascii")
+            with contextlib.suppress(OSError):  # another connection was quicker
+                part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
         if not folder.is_dir():
             raise ToolchainError("cannot put the files into their place", where=str(folder), hint="Try again.")
 
@@ -161,7 +188,10 @@ class Store:
         top = self.made(key)
         paths = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
         names = ["" if path == top else path.relative_to(top).as_posix() for path in paths]
-        return {name: {"sha256": sha256(path), "size_bytes": path.stat().st_size} for name, path in zip(names, paths)}
+        return {
+            name: {"sha256": sha256(path, self._tick), "size_bytes": path.stat().st_size}
+            for name, path in zip(names, paths)
+        }
 
     def close(self) -> None:
         now = time.time()
@@ -169,14 +199,38 @@ class Store:
             with contextlib.suppress(OSError):
                 os.utime(self.files / digest, (now, now))
         shutil.rmtree(self.work, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _lock_folder(folder: Path, wait: bool = False) -> int:
+    """A descriptor that holds *folder*'s lock until it is closed, or its process ends, whatever ends it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # a file system without locks, or not for folders (NFS)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    return descriptor
 
 
 def _remove_abandoned(work: Path) -> None:
-    """Folders of workers whose process is gone."""
+    """Folders of workers that are gone, and what is still running for them. On a file system that knows no lock for a
+    folder they stay."""
     for folder in work.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if _is_free(folder):
+                kill_offspring(folder.name)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_free(folder: Path) -> bool:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _held_by(folder: Path) -> set[str]:
@@ -189,7 +243,9 @@ def _held_by(folder: Path) -> set[str]:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # a file system without hard links
+    except OSError as error:
+        if error.errno not in NO_LINKS:  # above all not EEXIST: a copy would write into what lies there, a link
+            raise
         shutil.copyfile(source, target)
 
 
@@ -200,6 +256,6 @@ def _check_digest(digest: str) -> None:
 
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts:
+    if not path.parts or path.is_absolute() or ".." in path.parts:
         raise UsageError(f"{name[:200]!r} lies outside the folder")
     return path

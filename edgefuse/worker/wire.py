@@ -7,20 +7,24 @@ C order and little-endian. What comes before the first magic (a shell's greeting
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import re
 import selectors
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from edgefuse.errors import CrashError
 from edgefuse.spec import Array
+
+Buffer: TypeAlias = "bytes | memoryview"
 
 PROTOCOL = 1
 MAGIC = b"\x00EF1"
@@ -31,6 +35,13 @@ MAX_GREETING = 64 << 10
 """What a login shell may say before the worker does."""
 CHUNK = 1 << 20
 KINDS = "biuf"
+NUMBERS = re.compile(r"[<|][biuf][1248]")
+"""Little-endian; x87's 80-bit float is another format on each architecture."""
+STALL_S = 60.0
+"""A transfer of which not one byte moves for so long has broken."""
+BEAT_S, SILENCE_S = 10.0, 120.0
+"""How often a user's end says that it is alive; without a word for so long, it is gone (a cut cable says nothing)."""
+BEAT = "beat"
 
 
 class WireError(CrashError):
@@ -52,76 +63,99 @@ class Frame:
 
     def arrays(self) -> dict[str, Array]:
         """The arrays of the body, each its own memory. Raises :class:`WireError` where header and body do not fit."""
-        found, start = {}, 0
+        found: dict[str, Array] = {}
+        start = 0
         try:
             for item in self.header.get("arrays", ()):
-                dtype, shape = np.dtype(str(item["dtype"])), tuple(int(size) for size in item["shape"])
-                if dtype.kind not in KINDS or any(size < 0 for size in shape):
-                    raise ValueError(f"an array of {dtype} {shape}")
-                size = math.prod(shape) * dtype.itemsize
-                if start + size > len(self.body):
+                dtype, shape = _dtype(item["dtype"]), _shape(item["shape"])
+                count = math.prod(shape)
+                if start + count * dtype.itemsize > len(self.body):
                     raise ValueError(f"{len(self.body)} bytes for more of arrays")
-                flat = np.frombuffer(self.body, dtype, math.prod(shape), start)
+                flat = np.frombuffer(self.body, dtype, count, start) if count else np.empty(0, dtype)
                 found[str(item["name"])] = flat.reshape(shape).astype(dtype.newbyteorder("="))
-                start += size
+                start += count * dtype.itemsize
+            if "arrays" in self.header and start != len(self.body):
+                raise ValueError(f"{len(self.body)} bytes for {start} of arrays")
         except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"a frame's arrays are damaged: {error}") from None
         return found
 
 
-def encode(header: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, body: bytes = b"") -> list[bytes]:
-    """The pieces of one frame."""
-    pieces = [body] if body else []
+def _dtype(text: Any) -> np.dtype[Any]:
+    if not isinstance(text, str) or not NUMBERS.fullmatch(text):
+        raise ValueError(f"an array of {text!r}")
+    return np.dtype(text)
+
+
+def _shape(sizes: Any) -> tuple[int, ...]:
+    if not isinstance(sizes, list) or not all(type(size) is int and 0 <= size < 1 << 62 for size in sizes):
+        raise ValueError(f"an array of the shape {sizes!r}")
+    return tuple(sizes)
+
+
+def encode(header: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, body: bytes = b"") -> list[Buffer]:
+    """The pieces of one frame. Raises ``TypeError`` and ``ValueError`` for what cannot travel."""
+    pieces: list[Buffer] = [body] if body else []
     listed = []
     for name, array in (arrays or {}).items():
-        plain = np.ascontiguousarray(array)
-        if plain.dtype.kind not in KINDS:
-            raise TypeError(f"array {name!r} is {plain.dtype}; expected numbers")
-        little = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
+        little = np.ascontiguousarray(array, np.asarray(array).dtype.newbyteorder("<"))
+        if not NUMBERS.fullmatch(little.dtype.str):
+            raise TypeError(f"array {name!r} is {little.dtype}; expected numbers of at most 64 bits")
         listed.append({"name": name, "dtype": little.dtype.str, "shape": np.shape(array)})
-        pieces.append(little.tobytes())
+        if little.size:
+            pieces.append(little.reshape(-1).view(np.uint8).data)
     text = json.dumps({**header, "arrays": listed} if listed else dict(header)).encode()
-    return [PREFIX.pack(MAGIC, len(text), sum(map(len, pieces))), text, *pieces]
+    return _framed(text, pieces)
+
+
+def _framed(text: bytes, pieces: Sequence[Buffer]) -> list[Buffer]:
+    size = sum(map(len, pieces))
+    if size > MAX_BODY or len(text) > MAX_HEADER:
+        raise ValueError(f"{(size + len(text)) / 1e9:.1f} GB are more than one request may carry")
+    return [PREFIX.pack(MAGIC, len(text), size) + text, *pieces]
 
 
 class Channel:
-    """Frames over two file descriptors, one to read and one to write, with deadlines of ``time.monotonic``."""
+    """Frames over two file descriptors, one to read and one to write. Deadlines are of ``time.monotonic``; while bytes
+    flow, a wait goes on beyond its deadline, until none has come or gone for :data:`STALL_S`."""
 
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self.read_fd, self.write_fd = read_fd, write_fd
         self._data, self.greeting, self._started = bytearray(), b"", False
         os.set_blocking(write_fd, False)
 
-    def send(
-        self,
-        header: Mapping[str, Any],
-        arrays: Mapping[str, Array] | None = None,
-        body: bytes = b"",
-        deadline: float = math.inf,
-    ) -> None:
-        """Raises ``BrokenPipeError`` where nobody reads any more, ``TimeoutError`` after *deadline*."""
-        self.write(encode(header, arrays, body), deadline)
+    def send(self, header: Mapping[str, Any], arrays: Mapping[str, Array] | None = None, body: bytes = b"") -> None:
+        """Raises ``OSError`` where nobody reads any more, ``TimeoutError`` where nothing moves for :data:`STALL_S`."""
+        self.write(encode(header, arrays, body))
 
-    def forward(self, frame: Frame, deadline: float = math.inf) -> None:
-        text = json.dumps(frame.header).encode()
-        self.write([PREFIX.pack(MAGIC, len(text), len(frame.body)), text, frame.body], deadline)
+    def forward(self, frame: Frame) -> None:
+        self.write(_framed(json.dumps(frame.header).encode(), [frame.body] if frame.body else []))
 
-    def write(self, pieces: Sequence[bytes], deadline: float) -> None:
+    def write(self, pieces: Sequence[Buffer], stall_s: float = STALL_S) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self.write_fd, selectors.EVENT_WRITE)
             for piece in pieces:
                 left = memoryview(piece)
                 while left:
-                    if not selector.select(_seconds_until(deadline)):
-                        raise TimeoutError
                     try:
                         left = left[os.write(self.write_fd, left[:CHUNK]) :]
                     except BlockingIOError:
-                        continue
+                        if not selector.select(stall_s):
+                            raise TimeoutError from None
+
+    def try_send(self, header: Mapping[str, Any]) -> None:
+        """A frame so short that it goes whole (``PIPE_BUF``); it does not where there is no room."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.write_fd, b"".join(encode(header)))
 
     def fill(self) -> bool:
         """Read what is there, waiting for something if there is nothing; False at the end of the stream."""
-        data = os.read(self.read_fd, CHUNK)
+        try:
+            data = os.read(self.read_fd, CHUNK)
+        except BlockingIOError:  # a socket that is both ends: see write_fd
+            return True
+        except ConnectionResetError:
+            return False
         self._data += data
         return bool(data)
 
@@ -164,7 +198,19 @@ class Channel:
                 raise TimeoutError
             if not self.fill():
                 return None
+            if self._started and self._data:
+                deadline = max(deadline, time.monotonic() + STALL_S)
         return frame
+
+
+def own_channel() -> Channel:
+    """Frames over this process's standard input and output, which from now on are nobody else's: what a library prints
+    goes to standard error, and what it reads is empty."""
+    requests, answers, nothing = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return Channel(requests, answers)
 
 
 def wait_for(channels: Sequence[Channel], deadline: float = math.inf) -> list[Channel]:
