@@ -87,7 +87,7 @@ class AsyncsshServer(SshPlace):
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         self.commands.append(process.command or "")
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache")}
+        environment = {**os.environ, **self.environment}
         child = subprocess.Popen(self.commands[-1], shell=True, start_new_session=True, env=environment, **pipes)
         self._processes.append(child)
         feeding = asyncio.create_task(self._feed(process, child))

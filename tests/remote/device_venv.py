@@ -68,7 +68,7 @@ def _install_edgefuse(python: Path, with_packages: bool) -> None:
 
 
 def _pip(*arguments: str) -> None:
-    _run([sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments])
+    _run([sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", *arguments])
 
 
 def _run(command: list[str]) -> None:

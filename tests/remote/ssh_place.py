@@ -30,7 +30,7 @@ CLIENT_CONFIG = """Host *
 
 
 class SshPlace:
-    """``folder/cache`` is the device's cache folder. A server looks into ``authorized_keys`` at each connection."""
+    """A server looks into ``authorized_keys`` at each connection."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.user, self.port = folder, getpass.getuser(), 0
@@ -44,6 +44,11 @@ class SshPlace:
         text = CLIENT_CONFIG.format(host=HOST, port=port, user=self.user, folder=self.folder)
         (self.folder / "config").write_text(text, encoding="ascii")
         self._write_known_host(self.folder / "host_key.pub")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The device's own cache folder and lock, for what is run there."""
+        return {"XDG_CACHE_HOME": str(self.folder / "cache"), "EDGEFUSE_LOCK": str(self.folder / "edgefuse.lock")}
 
     @property
     def ssh(self) -> str:

@@ -29,7 +29,7 @@ PermitRootLogin prohibit-password
 UsePAM no
 # /tmp belongs to all, which StrictModes would hold against everything in it.
 StrictModes no
-SetEnv XDG_CACHE_HOME={folder}/cache
+SetEnv {environment}
 """
 
 
@@ -73,7 +73,9 @@ def _started(place: SshPlace) -> subprocess.Popen[bytes]:
     """Another process may take a port that was free: then the next one."""
     for _ in range(ATTEMPTS):
         place.listens_at(_free_port())
-        config = SERVER_CONFIG.format(host=HOST, port=place.port, folder=place.folder)
+        environment = " ".join(f"{name}={value}" for name, value in place.environment.items())
+        known = {"host": HOST, "port": place.port, "folder": place.folder, "environment": environment}
+        config = SERVER_CONFIG.format(**known)
         (place.folder / "sshd_config").write_text(config, encoding="ascii")
         with (place.folder / "sshd.log").open("wb") as log:
             command = [str(SSHD), "-D", "-e", "-f", str(place.folder / "sshd_config")]
