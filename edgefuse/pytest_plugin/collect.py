@@ -42,6 +42,9 @@ class BundleFile(pytest.File):
 class BundleTest(pytest.Item):
     """One check; its name is the check's."""
 
+    fixturenames: tuple[str, ...] = ()
+    """As a function's: labgrid's plugin (26.0.1) looks into it without asking whether an item has any."""
+
     def runtest(self) -> None:
         from edgefuse.pytest_plugin.limits import limits_of
         from edgefuse.pytest_plugin.outcome import ERROR, Finding

@@ -4,7 +4,6 @@ OpenSSH server; and the same bundle with one branch wrong, which fails and names
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.blame.damage import damage
+from tests.blame.robots import make_robot
 from tests.remote.ssh_place import SshPlace
 
 
@@ -50,10 +50,14 @@ def test_a_bundle_passes_on_a_device_without_torch(
 
 @pytest.mark.slow
 def test_one_branch_with_doubled_scales_fails_and_is_named(
-    copy_of_bundle: Path, openssh: SshPlace, torch_free_python: Path, tmp_path: Path
+    openssh: SshPlace, torch_free_python: Path, tmp_path: Path
 ) -> None:
-    damage(copy_of_bundle, ["camera"])
-    code, said, figures = run_pytest(tmp_path / "empty", copy_of_bundle, openssh, torch_free_python)
+    """Of a robot with three sensors; before it is damaged nothing fails."""
+    bundle = make_robot(tmp_path)
+    code, said, _ = run_pytest(tmp_path / "before", bundle, openssh, torch_free_python)
+    assert code == 0, said
+    damage(bundle, ["lidar"])
+    code, said, figures = run_pytest(tmp_path / "after", bundle, openssh, torch_free_python)
     assert code == 1, said
     assert figures["edgefuse.integrity.verdict"] == "pass" and figures["edgefuse.accuracy.verdict"] == "fail"
-    assert "The error starts in camera" in said, said
+    assert "The error starts in lidar" in said, said
