@@ -20,6 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgefuse import cli as command_line
 
+pytest_plugins = ["pytester"]
+
 CLASSES, SAMPLES = 4, 120
 
 TINY_RECIPE = """name = "tiny"

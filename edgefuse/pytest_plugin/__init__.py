@@ -8,7 +8,7 @@ and the fixtures do stands in the modules beside it, which are imported where th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,19 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Iterator[None]:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """Before pytest imports what it finds in a folder that was named, which may be a bundle."""
-    named = early_config.known_args_namespace.file_or_dir
-    if any(_is_bundle(argument) for argument in named) or _is_bundle(early_config.rootpath.name):
-        from edgefuse.pytest_plugin.arguments import refuse_foreign_code
+    arguments = early_config.invocation_params.args
+    if any(_is_bundle(str(argument)) or str(argument).startswith("--edgefuse-") for argument in arguments):
+        from edgefuse.pytest_plugin.rootdir import settle_rootdir
 
-        refuse_foreign_code(named, early_config.rootpath)
+        settle_rootdir(early_config)
     return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
-    if any(value for name, value in vars(config.option).items() if name.startswith("edgefuse_")):
+    given = [value for name, value in vars(config.option).items() if name.startswith("edgefuse_")]
+    if any(value is not None and value is not False for value in given):
         from edgefuse.pytest_plugin.run import run_of
 
         run_of(config)
@@ -53,7 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    if session.config.option.edgefuse_bundle or any(_is_bundle(argument) for argument in session.config.args):
+    option = session.config.option
+    named = any(_is_bundle(argument) for argument in session.config.args)
+    if named or option.edgefuse_bundle or option.edgefuse_update_golden:
         from edgefuse.pytest_plugin.arguments import take_bundles
         from edgefuse.pytest_plugin.run import run_of
 

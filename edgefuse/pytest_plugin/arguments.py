@@ -54,19 +54,3 @@ def _want(wanted: Wanted, path: Path, checks: Sequence[str], said: str) -> None:
         )
     found = path.resolve()
     wanted[found] = wanted.get(found, frozenset()) | frozenset(checks)
-
-
-def refuse_foreign_code(named: Sequence[str], root: Path) -> None:
-    """pytest imports the conftest.py of a folder that it is given, and keeps its cache in its root folder: a bundle is
-    nobody's code, and a file more makes it a damaged one. Raises ``pytest.UsageError``."""
-    if root.name.endswith(BUNDLE_SUFFIXES):
-        raise pytest.UsageError(
-            f"pytest would take the bundle {root} for its root folder, and write into it. "
-            f"Add --rootdir=. or write --edgefuse-bundle {root}"
-        )
-    for argument in named:
-        path = Path(argument.partition("::")[0])
-        if path.name.endswith(BUNDLE_SUFFIXES) and path.is_dir():
-            code = next(iter([*path.glob("conftest.py"), *path.glob("test*/conftest.py")]), None)
-            if code is not None:
-                raise pytest.UsageError(f"{code}: is no file of a bundle, and pytest would run it. Remove it.")
