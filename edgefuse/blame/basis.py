@@ -58,7 +58,12 @@ class Basis:
         return found
 
     def _decoded(self, names: Sequence[str], row: Row) -> Row:
-        return {str(self.seams[n].source): self.seams[n].decode(row[n]) for n in names if n in self.seams and n in row}
+        """What the tensors *names* of *row* stand for, in this graph's types: a boundary may be FP16."""
+        own = [self.seams[name] for name in names if name in self.seams and name in row]
+        kinds = {str(seam.source): self.values[0][str(seam.source)].dtype for seam in own}
+        return {
+            str(seam.source): seam.decode(row[seam.name]).astype(kinds[str(seam.source)], copy=False) for seam in own
+        }
 
 
 def _moved(reference: Array, before: Array, after: Array) -> Array:

@@ -79,7 +79,7 @@ class Evidence:
             in_a_row.worst_sqnr_db,
             written.worst_sqnr_db,
             _compiled_db(self.report),
-            whole.nonfinite > 0 or judge_accuracy(whole, PAIR, self.judge)["verdict"] == "fail",
+            _fails(whole, self.judge),
             shipped,
             len(self.samples),
             self.judge.accuracy.metric,
@@ -129,6 +129,14 @@ def _drop(comparison: Comparison, judge: Judge) -> float | None:
         return float(judge_accuracy(comparison, PAIR, judge)["drop"])
     except ModelError:  # every answer is NaN or infinite: the dB say so
         return None
+
+
+def _fails(comparison: Comparison, judge: Judge) -> bool:
+    """Whether the answers are certainly beyond the limit."""
+    try:
+        return comparison.nonfinite > 0 or bool(judge_accuracy(comparison, PAIR, judge)["verdict"] == "fail")
+    except ModelError:
+        return True
 
 
 def _compiled_db(report: Mapping[str, Any]) -> float | None:

@@ -128,8 +128,8 @@ def settle(seam: Seam, graph: Graph, reals: Iterable[Array]) -> Seam:
     found = [seam.affine, *_readers(graph, seam.name)]
     if all(_equal(item, seam.affine) for item in found):
         return seam
-    lows, highs = zip(*((float(np.min(real)), float(np.max(real))) for real in reals))
-    width = max(max(highs) - min(*lows, 0.0), float(np.finfo(np.float32).tiny))
+    finite = np.concatenate([np.zeros(1), *(real[np.isfinite(real)].ravel() for real in reals)])
+    width = max(float(np.ptp(finite)), float(np.finfo(np.float32).tiny))
     best = min(found, key=lambda item: abs(math.log(max(item.width, 1e-300) / width)))
     return Seam(seam.name, seam.source, seam.dtype, best, disagree=True)
 

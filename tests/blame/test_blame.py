@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -16,7 +17,10 @@ from edgefuse.blame.rest import Rest
 from edgefuse.bundle import open_bundle
 from edgefuse.bundle_writer import write_manifest
 from edgefuse.errors import BundleError
-from edgefuse.part_answers import PartAnswers
+from edgefuse.golden import read_golden
+from edgefuse.part_answers import PartAnswers, answer
+from edgefuse.partition import split
+from edgefuse.quantize.fp16 import observe_floats, to_fp16
 from tests.blame.damage import damage
 from tests.blame.robots import BRANCHES, make_joined
 
@@ -218,6 +222,55 @@ def test_whose_scale_is_wrong_at_an_int8_seam(blame, copied, robot_bundle, facto
     assert [note for note in found.notes if "written with one scale and read with another" in note] == [
         "t1.q is written with one scale and read with another"
     ] * (part is not None)
+
+
+def in_half(double=""):
+    """FP16 casts in place of the INT8; the weight *double* is twice what it was."""
+
+    def change(model, path):
+        flo = path / "graphs" / "float.onnx"
+        ranges = observe_floats(flo, [sample.feed for sample in read_golden(path / "golden.npz")])
+        to_fp16(flo, path / "half.onnx", ranges)
+        model.CopyFrom(onnx.load(path / "half.onnx"))
+        (path / "half.onnx").unlink()
+        for tensor in model.graph.initializer:
+            if double and tensor.name.startswith(double):
+                tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 2, tensor.name))
+
+    return change
+
+
+@pytest.mark.parametrize(("double", "part"), [("", None), ("l_w", "lidar"), ("o_w", "trunk")])
+def test_tensors_that_cross_in_fp16(blame, copied, robot_bundle, double, part):
+    path = copied(robot_bundle)
+    damage(path, ["lidar"], double=lambda model, nodes: in_half(double)(model, path))
+
+    def as_fp16(manifest):
+        plan = {**manifest["plan"], "precision": "fp16", "graph": "fp16"}
+        return {**manifest, "plan": plan, "graphs": {"fp16": "model.onnx", "float": "graphs/float.onnx"}}
+
+    found = blame(rewrite(path, as_fp16))
+    with open_bundle(path) as bundle:
+        halves = split(onnx.load(path / "model.onnx"), bundle.spec, {"h": "h_out"}).partition.tensors
+    assert {tensor.dtype for tensor in halves} == {"float16"}
+    assert found.part == part and {row.basis for row in found.rows} == {"float"}, found.text
+    assert all(row.alone_db > 55 for row in found.rows if row.name != part)
+
+
+def test_a_part_that_gives_nan_is_named(robot_bundle):
+    with open_bundle(robot_bundle) as bundle:
+        honest = partial(answer, bundle)
+
+        def device(question, given, onnx_paths):
+            found = honest(question, given, onnx_paths)
+            lost = {"g0", "h_out", "velocity"}
+            rows = [{n: a * np.nan if n in lost else a for n, a in row.items()} for row in found.sequence]
+            whole = [{**row, "velocity": row["velocity"] * np.nan} for row in found.whole]
+            return PartAnswers(whole, rows, found.alone)
+
+        found = find_parts_at_fault(bundle, device)
+    assert found.parts == ("imu",) and "no signal left" in found.text
+    json.dumps(found.to_json(), allow_nan=False)
 
 
 def test_what_the_plan_says_of_the_day_it_was_compiled_is_shown(blame, copied, robot_bundle):
