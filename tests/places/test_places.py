@@ -105,7 +105,11 @@ def test_what_was_opened_is_opened_again_when_its_process_was_killed(
     with pytest.raises(TimeLimitError):
         there.ask(
             "measure",
-            {"runners": {"one": one.number}, "samples": there.file(golden), "how": {"budget_s": 60.0}},
+            {
+                "runners": {"one": one.number},
+                "samples": there.file(golden),
+                "how": {"budget_s": 60.0, "max_runs": 10**9},
+            },
             "Measuring",
             timeout_s=0.5,
         )
