@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from edgefuse.errors import DeviceError
 from edgefuse.remote import RemoteDevice
 
-KEEP_S = 120.0
-"""A device ends a connection without requests after 15 minutes; quantizing a large model takes longer."""
+KEEP_S = 600.0
+"""A device ends a connection without requests after an hour, and quantizing a large model may take longer."""
 
 
 class Line:

@@ -28,7 +28,9 @@ from edgefuse.remote import RemoteDevice, connect
 from edgefuse.spec import Array, Feed, ModelSpec
 from edgefuse.worker.wire import Answer
 
-TIMEOUT_S = 1800.0
+TIMEOUT_S = 7200.0
+"""A model of seconds a call is measured for more than half an hour."""
+
 GRACE_S = 60.0
 """The device's own limit on a build ends first: it names what hangs."""
 
