@@ -18,7 +18,6 @@ from edgefuse.errors import (
     EdgeFuseError,
     MissingRuntimeError,
     UnreachableError,
-    VersionMismatchError,
 )
 from edgefuse.remote import RemoteDevice, connect, parse_address
 from edgefuse.spec import Array
@@ -122,8 +121,9 @@ class Connection:
         self._last = time.monotonic()
         return found
 
-    def state(self) -> dict[str, Any] | None:
-        return _state(self.remote())
+    def state(self) -> dict[str, Any]:
+        """:func:`edgefuse.device_state.read_state` there."""
+        return dict(self.ask("state", {}, what="Reading the device's state").value)
 
     def release(self) -> None:
         """Give the device back; the next request connects again."""
@@ -132,7 +132,7 @@ class Connection:
         state = self.records[-1]["device_state"]
         with contextlib.suppress(EdgeFuseError):
             state["after"] = _state(self._device)
-        if state["before"] and state.get("after"):
+        if "after" in state:
             state["remarks"] = remarks(state["before"], state["after"])
         self._drop()
 
@@ -141,12 +141,8 @@ class Connection:
         self._stack.close()
 
 
-def _state(device: RemoteDevice) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = device.ask("state", {}, timeout_s=120.0, what="Reading the device's state").value
-    except VersionMismatchError:
-        return None
-    return found
+def _state(device: RemoteDevice) -> dict[str, Any]:
+    return dict(device.ask("state", {}, timeout_s=120.0, what="Reading the device's state").value)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from edgefuse.pytest_plugin.run import FINDINGS
 if TYPE_CHECKING:
     from edgefuse.pytest_plugin.run import Run
 
+HERE = Path(__file__).parent
 FIXTURES = "edgefuse_"
 EXTRA = "edgefuse_findings"
 """The attribute of a report that carries them; pytest-xdist sends it."""
@@ -65,7 +66,7 @@ class RunHooks:
         error = call.excinfo.value if call.excinfo is not None else None
         if isinstance(error, Inconclusive):
             report.edgefuse_outcome = INCONCLUSIVE
-        if isinstance(error, pytest.skip.Exception) and FINDINGS in item.stash:
+        if isinstance(error, pytest.skip.Exception) and Path(report.longrepr[0]).parent == HERE:
             path, line, _ = item.reportinfo()
             report.longrepr = (str(path), (line or 0) + 1, str(error))
         if call.when == "call":

@@ -31,8 +31,8 @@ GIVEN = ("--rootdir", "-c", "--config-file")
 
 
 def settle_rootdir(config: pytest.Config) -> None:
-    """Take the current folder for the root where pytest has taken a bundle. Raises ``pytest.UsageError`` where it has not
-    read the configuration that it should, or would run what lies in a bundle."""
+    """Make the current folder the root where pytest has taken a bundle for it. Raises ``pytest.UsageError`` where a
+    configuration was not read that should have been, or where what lies in a bundle would be run."""
     arguments = [str(argument) for argument in config.invocation_params.args]
     folder, known = config.invocation_params.dir, config.known_args_namespace
     if not any(argument.startswith(GIVEN) for argument in arguments):
