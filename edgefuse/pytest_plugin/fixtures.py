@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from edgefuse.bundle import Bundle
-from edgefuse.errors import UsageError, nearest
+from edgefuse.errors import RecordingError, UsageError, nearest
 from edgefuse.golden import GoldenSample, check_golden, read_golden
 from edgefuse.manifest import GOLDEN
 from edgefuse.pytest_plugin.checks import CHECKS
 from edgefuse.pytest_plugin.connection import Connection
 from edgefuse.pytest_plugin.limits import limits_of
 from edgefuse.pytest_plugin.run import run_of
+from edgefuse.recipe import require_recipe
+from edgefuse.remote.verbs import metric_argument
 from edgefuse.spec import Array, Feed
 
 NO_BUNDLE = "no bundle to test: add --edgefuse-bundle PATH"
@@ -96,8 +98,9 @@ class Replay:
         if path is None:
             pytest.skip("no recording to replay: add --edgefuse-recording PATH")
         if not path.exists():
-            raise UsageError("there is no such recording", where=str(path))
+            raise RecordingError("there is no such recording", where=str(path))
         device = run.device
+        folder = require_recipe(run.settings.recipe).resolve().parent if run.settings.recipe else None
         arguments = {
             "bundle": device.put_bundle(self.bundle.path),
             "recording": device.put_folder(path),
@@ -107,6 +110,7 @@ class Replay:
             "policy": {name: dict(keys) for name, keys in (policy or {}).items()},
             "real_time": real_time,
             "staleness_ms": list(staleness_ms),
+            "metric": metric_argument(device.remote(), self.bundle.path, folder),
         }
         result: dict[str, Any] = device.ask("replay", arguments, what="Replaying the recording").value
         return result

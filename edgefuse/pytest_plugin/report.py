@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import time
@@ -63,7 +64,7 @@ def write_report(path: Path, run: Run) -> None:
         "bundles": run.bundles,
         "checks": run.found,
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_finite(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
     ) as part:
@@ -75,6 +76,15 @@ def write_report(path: Path, run: Run) -> None:
         except BaseException:
             os.unlink(part.name)
             raise
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null in their place."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def verdict_of(found: Sequence[dict[str, Any]]) -> str | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
+from edgefuse.bench.history import read_history
 from tests.pytest_plugin.bundles import keep_golden, sign, spoil
+from tests.recordings.files import tiny, write
 
 
 @pytest.fixture
@@ -182,6 +186,83 @@ def test_the_users_own_tests(here):
             "SKIPPED ?1? test_mine.py:27: no recording to replay: add --edgefuse-recording PATH",
         ]
     )
+
+
+REPLAYS = """
+def test_replay(edgefuse_replay):
+    found = edgefuse_replay(deadline_ms=50)
+    assert found["steps"]["answered"] > 0 and found["deadline_ms"] == 50 and found["accuracy"]["steps"] > 0
+
+def test_no_recording(edgefuse_replay):
+    edgefuse_replay("nothing.mcap")
+"""
+
+
+def test_a_recording_is_replayed_on_the_device(here):
+    write(here.path / "drive.npz", tiny(labels=np.random.default_rng(3).integers(0, 4, 20)))
+    here.makepyfile(test_mine=REPLAYS)
+    options = ("--edgefuse-bundle=tiny.edgefuse", "--edgefuse-recording=drive.npz", "-k", "test_mine")
+    result = here.runpytest(*options)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["RecordingError: nothing.mcap: there is no such recording"])
+
+
+CRASHES = """
+import os
+import signal
+import threading
+from pathlib import Path
+
+def test_crash(edgefuse_device, edgefuse_bundle):
+    sent = edgefuse_device.put_bundle(edgefuse_bundle.path)
+    edgefuse_device.ask("answers", {"bundle": sent, "start": 0, "count": 1})
+    worker = edgefuse_device.remote()._link.hello["pid"]
+    started = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+    threading.Timer(0.5, lambda: [os.kill(int(pid), signal.SIGSEGV) for pid in started]).start()
+    edgefuse_device.ask("memory", {"bundle": sent, "calls": 10**9, "points": 64, "limit_s": 60.0})
+
+def test_next(edgefuse_check):
+    edgefuse_check("integrity", "determinism")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
+def test_a_crash_on_the_device_is_a_failed_test_and_the_next_one_runs(here):
+    here.makepyfile(test_mine=CRASHES)
+    result = here.runpytest("--edgefuse-bundle=tiny.edgefuse", "-k", "test_mine")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["CrashError: *SIGSEGV*", "test_mine.py:12: edgefuse_device.ask(*"])
+
+
+def test_a_broken_connection_is_a_failed_test_and_the_next_one_connects_again(here):
+    here.makepyfile(
+        test_mine="""
+        import os, signal
+
+        def test_gone(edgefuse_device):
+            os.kill(edgefuse_device.remote()._link.hello["pid"], signal.SIGKILL)
+            edgefuse_device.ask("about", {})
+
+        def test_next(edgefuse_check):
+            edgefuse_check("integrity")
+        """
+    )
+    result = here.runpytest("--edgefuse-bundle=tiny.edgefuse", "--edgefuse-report=report.json", "-k", "test_mine")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["UnreachableError: *"])
+    assert len(json.loads((here.path / "report.json").read_text())["devices"]) == 2
+
+
+def test_latency_joins_a_history(here):
+    history = here.path / "history.jsonl"
+    result = here.runpytest("tiny.edgefuse::latency", f"--edgefuse-history={history}", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*against the history: 0 of *"])
+    (line,) = read_history(history).lines
+    assert line["bundle"] == "tiny" and line["latency"]["runs"] >= 64
+    history.write_text("something else\n")
+    result = here.runpytest("tiny.edgefuse::latency", f"--edgefuse-history={history}")
+    result.stdout.fnmatch_lines(["latency: InputError: *is no history*"])
 
 
 def test_without_a_bundle_they_are_skipped(pytester):
