@@ -283,7 +283,6 @@ def test_with_two_bundles_they_run_for_each(here):
 
 def test_several_processes_take_turns_on_the_device(here):
     pytest.importorskip("xdist")
-    here.monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:labgrid")
     result = here.runpytest_subprocess("tiny.edgefuse", "-n2", "--edgefuse-report=report.json")
     result.assert_outcomes(passed=4, skipped=2)
     report = json.loads((here.path / "report.json").read_text())
