@@ -212,7 +212,7 @@ def lint_labels(labels: NDArray[Any] | None) -> list[Finding]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share < 0.0995 else f"{100 * share:.0f} %"
 
 
 def _channels(numbers: NDArray[np.int64]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from edgefuse.calibration.instants import Aligned, Anchor, align, instants, settle_anchor
 from edgefuse.calibration.labels import Labels, read_labels
 from edgefuse.calibration.stretches import Cut
-from edgefuse.calibration.tracks import Track, make_track
+from edgefuse.calibration.tracks import Track, find_strays, make_track
 from edgefuse.errors import CalibrationError
 from edgefuse.recordings import Recording, Wanted, open_recording
 from edgefuse.recordings.mapping import LABEL, Sources
@@ -88,8 +88,9 @@ class Source:
 def _track_json(track: Track) -> dict[str, Any]:
     return {
         "kind": track.policy.kind,
-        "deliveries": len(track.times_ns) + track.backwards,
+        "deliveries": len(track.times_ns) + track.backwards + track.strayed,
         "not_in_order": track.backwards,
+        "other_clock": track.strayed,
         "tolerance_ms": None if track.limit_ns is None else track.limit_ns / 1e6,
     }
 
@@ -113,10 +114,14 @@ def open_sources(
         if label is not None and not recording.label_count:
             hint = "Name its topic in [recording.label], or take the metric sqnr, which needs none."
             raise CalibrationError(f"has no labels, and the metric needs {label!r}", where=str(path), hint=hint)
+        strays = find_strays(recording, policies)
         tracks = {
-            name: make_track(recording, name, items, policies[name], _tolerance_ms(recorded.sources, items))
+            name: make_track(
+                recording, name, items, policies[name], _tolerance_ms(recorded.sources, items), strays[name]
+            )
             for name, items in streams.items()
         }
+        _check_clocks(path, tracks)
         labels = read_labels(recording) if labelled else None
         label_ms = recorded.sources[LABEL].tolerance_ms if LABEL in recorded.sources else None
         settled = settle_anchor(anchor, tracks, labels, label_ms)
@@ -134,6 +139,16 @@ def _check_streams(path: Path, recording: Recording, wanted: Mapping[str, Wanted
                 f"has nothing of the stream {name!r} ({inputs}){also}",
                 where=str(path),
                 hint=f"Which topic feeds it stands in [recording.{item.inputs[0].name}].",
+            )
+
+
+def _check_clocks(path: Path, tracks: Mapping[str, Track]) -> None:
+    for name, track in tracks.items():
+        if track.strayed and not len(track.times_ns):
+            raise CalibrationError(
+                f"all {track.strayed} stamps of the stream {name!r} are more than 1 h away from the others' clock",
+                where=str(path),
+                hint=f"Where they differ by a constant, [streams.{name}] offset_ms mends it.",
             )
 
 

@@ -5,12 +5,14 @@ chosen has to be decoded. Numpy only.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgefuse.recordings import Recording
+from edgefuse.recordings.mapped.times import APART_NS
 from edgefuse.spec import TensorSpec
 from edgefuse.stream.inbox import MS
 from edgefuse.stream.policy import StreamPolicy, age_limit_ms
@@ -32,7 +34,7 @@ class Track:
     (``offset_ms`` included); strictly increasing. For a window, of the one that ends with each delivery: ``full`` (k,)
     whether there are enough samples, ``first`` (k,) the delivery from which on they must be pushed, ``since_ns`` (k,)
     the stamp of the oldest data in it. ``limit_ns``: the age above which data are too old; None: no age is.
-    ``backwards`` deliveries more were not later than what had come before."""
+    ``backwards`` deliveries more were not later than what had come before, and ``strayed`` others had another clock."""
 
     name: str
     items: tuple[TensorSpec, ...]
@@ -44,6 +46,7 @@ class Track:
     since_ns: Times
     limit_ns: int | None
     backwards: int
+    strayed: int = 0
 
     @property
     def early_ns(self) -> int:
@@ -62,18 +65,39 @@ class Track:
 
 
 def make_track(
-    recording: Recording, name: str, items: tuple[TensorSpec, ...], policy: StreamPolicy, tolerance_ms: float | None
+    recording: Recording,
+    name: str,
+    items: tuple[TensorSpec, ...],
+    policy: StreamPolicy,
+    tolerance_ms: float | None,
+    strays: NDArray[np.bool_],
 ) -> Track:
-    """*tolerance_ms* None: data may be as old as *policy* lets them be."""
+    """*tolerance_ms* None: data may be as old as *policy* lets them be. *strays* (n,): see :func:`find_strays`."""
     stamps = recording.stamps(name) + round(policy.offset_ms * MS)
-    numbers = np.flatnonzero(taken(stamps, round(policy.reset_after_ms * MS)))
+    own = np.flatnonzero(~strays)
+    numbers = own[taken(stamps[own], round(policy.reset_after_ms * MS))]
     times = stamps[numbers]
     full, first, since = np.ones(len(times), bool), np.arange(len(times)), times
     if policy.kind == "window":
         full, first, since = _windows(times, items[0], policy, _chunk(recording, name, policy.axis, items[0]))
     limit_ms = tolerance_ms if tolerance_ms is not None else age_limit_ms(policy, items)
     limit_ns = None if limit_ms is None else round(limit_ms * MS)
-    return Track(name, items, policy, numbers, times, full, first, since, limit_ns, len(stamps) - len(numbers))
+    return Track(
+        name, items, policy, numbers, times, full, first, since, limit_ns, len(own) - len(numbers), int(strays.sum())
+    )
+
+
+def find_strays(recording: Recording, policies: Mapping[str, StreamPolicy]) -> dict[str, NDArray[np.bool_]]:
+    """Stream to (n,): whether a delivery's stamp, ``offset_ms`` included, is more than an hour farther from its arrival
+    than most are. A clock that was set while the robot drove makes such: data of that time would meet labels and other
+    sensors' data of another."""
+    delays = {
+        name: np.fromiter(recording.arrivals(name), np.int64, count)
+        - (recording.stamps(name) + round(policies[name].offset_ms * MS))
+        for name, count in recording.counts.items()
+    }
+    usual = int(np.median(np.concatenate(list(delays.values()))))
+    return {name: np.abs(delay - usual) > APART_NS for name, delay in delays.items()}
 
 
 def taken(stamps: Times, reset_ns: int) -> NDArray[np.bool_]:

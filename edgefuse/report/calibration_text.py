@@ -44,6 +44,12 @@ def splits_text(found: Mapping[str, Any]) -> str:
 def built_rows(built: Mapping[str, Any]) -> Rows:
     """Out of what the set was made, and what was left out."""
     rows = [("from", source_text(item)) for item in built["recordings"]]
+    rows += [
+        ("not used", f"{name}: {', '.join(lost)} of {stream['deliveries']} deliveries")
+        for item in built["recordings"]
+        for name, stream in item["streams"].items()
+        if (lost := lost_texts(stream))
+    ]
     split, total = built["split"], sum(item["instants"] for item in built["recordings"])
     gap = f"{split['gap_ms']:.0f} ms between the splits, {split['in_gaps']} instants in these gaps"
     rows.append(("split", f"{split['stretches']} stretches of time, {split['golden_stretches']} held out; {gap}"))
@@ -82,9 +88,15 @@ def stream_text(stream: Mapping[str, Any]) -> str:
     rate = f" at {significant(stream['rate_hz'])} Hz" if stream["rate_hz"] else ""
     count = stream["gaps"]
     gaps = f", {count} gap{'' if count == 1 else 's'} (longest {stream['longest_gap_ms']:.0f} ms)" if count else ""
-    back = f", {stream['not_in_order']} not in order" if stream["not_in_order"] else ""
+    back = "".join(f", {text}" for text in lost_texts(stream))
     limit = "any age" if stream["tolerance_ms"] is None else f"at most {stream['tolerance_ms']:g} ms old"
     return f"{stream['kind']}, {stream['deliveries']} deliveries{rate}{gaps}{back}; {limit} in a sample"
+
+
+def lost_texts(stream: Mapping[str, Any]) -> list[str]:
+    """Deliveries whose stamps put them out of the recording's time."""
+    reasons = {"not_in_order": "not in order", "other_clock": "with a clock more than 1 h off"}
+    return [f"{stream[key]} {text}" for key, text in reasons.items() if stream.get(key)]
 
 
 def input_text(item: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgefuse.calibration.recorded import Recorded, open_sources
 from edgefuse.calibration.tracks import taken
+from edgefuse.errors import CalibrationError
 from edgefuse.stream.inbox import Inbox
 from edgefuse.stream.policy import StreamPolicy
 from tests.calibration.robot import SPEC, robot
@@ -84,3 +85,38 @@ def test_what_goes_back_is_counted_and_offsets_are_added(tmp_path):
     track = source.tracks["camera"]
     assert track.backwards == 1 and 20 not in track.numbers
     assert track.times_ns[0] == arrays["image.stamp_ns"][0] - 7 * MS
+
+
+def test_a_clock_that_was_set_on_the_way_gives_no_samples_of_that_time(tmp_path):
+    """As where a robot's clock is set by NTP: the sensors' stamps jump by a day, the labels' do not."""
+    arrays = robot(seconds=6.0, lost=0.0, labels=np.arange(60))
+    for name in ("image", "gyro", "points", "power"):
+        stamps = arrays[f"{name}.stamp_ns"]
+        arrays[f"{name}.arrival_ns"] = arrays["points.arrival_ns"] if name == "power" else stamps.copy()
+        stamps += np.where(stamps > START + 4000 * MS, 86_400_000 * MS, 0) * (name != "power")
+    path = write(tmp_path / "r.npz", arrays)
+    recorded = Recorded(policies={"imu": StreamPolicy(kind="window")}, state=STATE)
+    [source] = open_sources([path], SPEC, recorded, None, None)
+    assert source.tracks["camera"].strayed == 60 and source.tracks["camera"].backwards == 0
+    assert len(source.aligned) > 100 and source.aligned.times_ns.max() <= START + 4000 * MS
+    assert source.to_json()["streams"]["camera"]["other_clock"] == 60
+
+
+def test_a_stream_with_a_clock_of_its_own_is_an_error_that_says_what_mends_it(tmp_path):
+    arrays = robot(seconds=6.0, lost=0.0)
+    arrays["image.arrival_ns"] = arrays["image.stamp_ns"].copy()
+    arrays["image.stamp_ns"] += 86_400_000 * MS
+    recorded = Recorded(policies={"imu": StreamPolicy(kind="window")}, state=STATE)
+    with pytest.raises(CalibrationError, match="all 180 stamps of the stream 'camera' are more than 1 h away") as error:
+        open_sources([write(tmp_path / "r.npz", arrays)], SPEC, recorded, None, None)
+    assert "[streams.camera] offset_ms" in (error.value.hint or "")
+
+
+def test_an_offset_mends_a_clock_that_differs_by_a_constant(tmp_path):
+    arrays = robot(seconds=3.0, lost=0.0)
+    arrays["image.arrival_ns"] = arrays["image.stamp_ns"].copy()
+    arrays["image.stamp_ns"] += 86_400_000 * MS
+    policies = {"imu": StreamPolicy(kind="window"), "camera": StreamPolicy(offset_ms=-86_400_000.0)}
+    path = write(tmp_path / "r.npz", arrays)
+    [source] = open_sources([path], SPEC, Recorded(policies=policies, state=STATE), None, None)
+    assert source.tracks["camera"].strayed == 0 and len(source.aligned) > 60
