@@ -110,6 +110,12 @@ def test_compressed_images_are_decoded_in_rgb_order_and_grey_ones_stay_grey():
         assert take({"data": list(buffer.getvalue()), "format": "png"}, kind).shape == shape
 
 
+def test_bytes_that_are_no_image_are_told_alike_every_time():
+    kind = "sensor_msgs/msg/CompressedImage"
+    told = reason(ros2(kind, data=np.full(40, 255, np.uint8), format="jpeg"), kind)
+    assert told == ("decode", "the image cannot be decoded: it is no JPEG, PNG or WebP")
+
+
 def test_compressed_depth_loses_its_header_and_becomes_metres():
     kind, header = "sensor_msgs/msg/CompressedImage", struct.pack("<iff", 0, 0.0, 0.0)
     data = np.frombuffer(header + compressed("png", DEPTH).tobytes(), np.uint8)
@@ -288,6 +294,13 @@ def test_paths_lead_through_attributes_keys_and_places_and_are_put_behind_one_an
     assert take(sample, "edge.Sample", ("values",)).tolist() == [0.5, 2.5]
     assert take(sample, "edge.Sample", ("data",)).tolist() == [1, 2]
     assert take(sample, "edge.Sample", ("values.1", "data")).tolist() == [2.5, 1, 2]
+
+
+def test_json_has_null_for_what_is_not_finite():
+    scan = {"ranges": [1.0, None, 3], "angle_min": 0.0}
+    found = take(scan, "sensor_msgs/LaserScan")
+    assert found.dtype == np.float32 and np.array_equal(found, np.array([1, np.nan, 3], np.float32), equal_nan=True)
+    assert "is of str" in reason({"a": ["1", None]}, "json", "a")[1]
 
 
 def test_paths_that_lead_nowhere_name_what_there_is():

@@ -63,7 +63,7 @@ def field_names(message: Any) -> list[str]:
 
 
 def to_array(value: Any, path: str) -> Array:
-    """Numbers, as the message has them; *path* is for the error."""
+    """Numbers, as the message has them; null, which JSON has for NaN and infinity, is NaN. *path* is for the error."""
     if isinstance(value, bytes | bytearray | memoryview):
         return np.frombuffer(value, np.uint8)
     if hasattr(value, "__len__") and not isinstance(value, np.ndarray | np.generic | str | Mapping):
@@ -72,6 +72,12 @@ def to_array(value: Any, path: str) -> Array:
         array = np.asarray(value)
     except ValueError:
         raise Misfit("field", f"{path!r} is no array: its rows have different lengths") from None
+    if (
+        array.ndim
+        and array.dtype == object
+        and all(item is None or isinstance(item, int | float) for item in array.flat)
+    ):
+        array = array.astype(np.float64)
     if array.dtype.kind not in "biuf":
         inner = value[0] if isinstance(value, list) and value else value
         names = [] if isinstance(inner, str) else field_names(inner)

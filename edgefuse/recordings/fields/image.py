@@ -87,7 +87,7 @@ def compressed_image(message: Any) -> Array:
 
 def _decode(data: bytes) -> Array:
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingToolError(
             "Pillow, which decodes compressed images, is not installed", hint="pip install 'edgefuse[ros]'"
@@ -105,6 +105,7 @@ def _decode(data: bytes) -> Array:
     except Misfit:
         raise
     except (OSError, ValueError, SyntaxError, TypeError, struct.error, EOFError, IndexError) as error:
-        raise Misfit("decode", f"the image cannot be decoded: {error}") from None
+        reason = "it is no JPEG, PNG or WebP" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise Misfit("decode", f"the image cannot be decoded: {reason}") from None
     except Image.DecompressionBombError as error:
         raise Misfit("decode", f"the image is too large: {error}") from None

@@ -162,6 +162,8 @@ def _nanoseconds(seconds: int, nanoseconds: int) -> int | None:
 
 
 def _decode(read: Callable[[bytes, str], object], name: str, data: bytes) -> Any:
+    if not data:
+        raise ValueError("the message is empty: 0 bytes")
     try:
         return read(data, name)
     except Exception as error:  # generated code meets bytes that anything may have written

@@ -21,13 +21,14 @@ FARTHEST_NS = 1 << 62
 @dataclass(frozen=True)
 class Track:
     """A topic's messages in order of arrival. Where a message has no stamp, or one of 0, which ROS leaves where nobody
-    sets it, ``stamps`` holds its arrival; ``unstamped`` of them have none, and ``jumps`` more than an hour from their
-    arrival."""
+    sets it, ``stamps`` holds its arrival; ``unstamped`` of them have none, and ``jumps`` lie more than an hour from
+    their arrival, in the middle ``jump_ns`` ahead of it."""
 
     stamps: Times
     arrivals: Times
     unstamped: int
     jumps: int
+    jump_ns: int = 0
 
 
 def read_tracks(
@@ -76,8 +77,10 @@ def _clock_offset(delays: list[Times]) -> int:
 
 
 def _track(stamps: Times, arrivals: Times, has: NDArray[np.bool_]) -> Track:
-    jumps = int((np.abs(arrivals - stamps)[has] > APART_NS).sum())
-    return Track(np.where(has, stamps, arrivals), arrivals, int((~has).sum()), jumps)
+    ahead = (stamps - arrivals)[has]
+    far = ahead[np.abs(ahead) > APART_NS]
+    middle = int(np.median(far)) if len(far) else 0
+    return Track(np.where(has, stamps, arrivals), arrivals, int((~has).sum()), len(far), middle)
 
 
 def nearest_within(stamps: Times, others: Times, tolerance_ns: int) -> Times:
@@ -102,4 +105,5 @@ def clock_notes(tracks: Mapping[str, Track], shift_ns: int) -> Iterator[str]:
             have = "no message has" if track.unstamped == count else f"only {count - track.unstamped} of {count} have"
             yield f"{topic}: {have} a stamp; arrival stands for it"
         if track.jumps:
-            yield f"{topic}: {track.jumps} of {count} stamps are more than 1 h away from their arrival"
+            by = f"{abs(track.jump_ns) / 1e9:.0f} s {'ahead of' if track.jump_ns > 0 else 'behind'}"
+            yield f"{topic}: {track.jumps} of {count} stamps are more than 1 h from their arrival, the median {by} it"

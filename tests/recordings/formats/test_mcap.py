@@ -234,8 +234,13 @@ def test_damaged_messages_raise_value_error_with_a_reason(tmp_path):
         else:
             path = _write_raw(tmp_path / "a.mcap", "sensor_msgs/msg/Imu", [b"", b"\0\1\0\0", b"\0\1\0\0" + b"\1" * 40])
         for raw in open_topics(path).messages(["/a"]):
-            with pytest.raises(ValueError, match=r"\w{4}"):
+            with pytest.raises(ValueError, match=r"\w{4}") as caught:
                 raw.decode()
+            assert " at 0x" not in str(caught.value), "the same of the same bytes"
+        if schema == "ros2msg":
+            first = next(open_topics(path).messages(["/a"]))
+            with pytest.raises(ValueError, match="the message is empty: 0 bytes"):
+                first.decode()
 
 
 WRONG = {
