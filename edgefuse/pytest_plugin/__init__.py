@@ -75,8 +75,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         one_test_a_bundle(metafunc)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Before tests are left out, and again for markers that a conftest.py has added."""
+    _check_markers(items)
+    result = yield
+    _check_markers(items)
+    return result
+
+
+def _check_markers(items: list[pytest.Item]) -> None:
     marked = [item for item in items if item.get_closest_marker("edgefuse")]
     if marked:
         from edgefuse.pytest_plugin.limits import check_markers

@@ -12,7 +12,7 @@ import pytest
 from edgefuse.errors import UsageError, nearest
 from edgefuse.recipe import Limit, parse_limit
 
-FIXTURES = ("edgefuse_check",)
+FIXTURE = "edgefuse_check"
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,8 @@ def check_markers(items: Iterable[pytest.Item]) -> None:
     """Raise ``pytest.UsageError`` for the first marker that says nothing, or something wrong."""
     for item in items:
         limits_of(item)
-        fixtures = getattr(item, "fixturenames", None)
         own = any(mark.name == "edgefuse" and mark.kwargs for mark in item.own_markers)
-        if own and fixtures is not None and not set(FIXTURES) & set(fixtures):
+        if own and isinstance(item, pytest.Function) and FIXTURE not in item.fixturenames:
             raise pytest.UsageError(
                 f"{item.nodeid}: its marker edgefuse limits nothing: the test does not use the fixture edgefuse_check"
             )

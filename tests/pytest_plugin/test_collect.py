@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 import pytest
 
+import edgefuse.pytest_plugin.options
 from edgefuse.bundle_writer import pack
 from edgefuse.pytest_plugin.checks import CHECKS
+from edgefuse.pytest_plugin.limits import KEYWORDS
+from edgefuse.pytest_plugin.options import INI
 
 ALL = [f"tiny.edgefuse::{name}" for name in CHECKS]
 
@@ -168,3 +172,12 @@ def test_the_plugin_costs_nothing_where_it_is_not_used(pytester):
     )
     result = pytester.runpytest_subprocess("--strict-markers")
     result.assert_outcomes(passed=1)
+
+
+def test_the_guide_names_every_option_limit_fixture_and_test():
+    guide = (Path(__file__).parents[2] / "docs" / "pytest.md").read_text(encoding="utf-8")
+    options = set(re.findall(r'"(--edgefuse-[a-z-]+)"', Path(edgefuse.pytest_plugin.options.__file__).read_text()))
+    fixtures = [name for name in vars(edgefuse.pytest_plugin) if name.startswith("edgefuse_")]
+    assert len(options) == 10 and len(fixtures) == 6
+    missing = [name for name in [*options, *fixtures, *KEYWORDS, *CHECKS, *INI] if f"`{name}" not in guide]
+    assert missing == []

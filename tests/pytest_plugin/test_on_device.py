@@ -265,6 +265,25 @@ def test_latency_joins_a_history(here):
     result.stdout.fnmatch_lines(["latency: InputError: *is no history*"])
 
 
+def test_ready_made_tests_take_limits_from_a_conftest(here):
+    conftest = """
+        import pytest
+
+        def pytest_collection_modifyitems(items):
+            for item in items:
+                if item.nodeid == "tiny.edgefuse::latency":
+                    item.add_marker(pytest.mark.edgefuse({}=1e-6))
+    """
+    here.makeconftest(conftest.format("p90_ms"))
+    result = here.runpytest("tiny.edgefuse::latency")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["latency: p50 *, limit p90 1e-06 ms*"])
+    here.makeconftest(conftest.format("p95_ms"))
+    result = here.runpytest("tiny.edgefuse::latency")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*tiny.edgefuse::latency: * no limit 'p95_ms'. Did you mean 'p90_ms'?*"])
+
+
 def test_without_a_bundle_they_are_skipped(pytester):
     pytester.makepyfile("def test_mine(edgefuse_bundle): pass")
     result = pytester.runpytest("-rs")
