@@ -16,7 +16,7 @@ FLAG = "--device"
 FORMS = "local, ssh://[user@]host[:port] or labgrid:PLACE"
 OPTIONS = ("python", "wait", "coordinator")
 SSH = re.compile(
-    r"ssh://((?P<user>[^@/?]*)@)?(\[(?P<literal>[^]/?]+)\]|(?P<host>[^]\[:@/?\s]+))(:\d*)?/?(\?.*)?", re.IGNORECASE
+    r"ssh://((?P<user>[^@/?]*)@)?(\[(?P<literal>[^]/?]+)\]|(?P<host>[^]\[:@/?%\s]+))(:\d*)?/?(\?.*)?", re.IGNORECASE
 )
 """The host as typed: an alias of the user's configuration has upper and lower case."""
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ GLANCE_S = 1.0
 def seconds(value: Any) -> float:
     """Raises ``ValueError`` for what is no time to wait."""
     found = float(value)
-    if not 0 <= found < math.inf:
+    if not found >= 0:
         raise ValueError(f"{value!r} is no number of seconds")
     return min(found, LONGEST_S)
 

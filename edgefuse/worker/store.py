@@ -184,9 +184,12 @@ class Store:
         return path
 
     def listing(self, key: str) -> dict[str, dict[str, object]]:
-        """The files below a result: relative name to SHA-256 and size; a file's own name is ""."""
+        """The files below a result: relative name to SHA-256 and size; a file's own name is "". Raises for a link that
+        leads out of it."""
         top = self.made(key)
         paths = [top] if top.is_file() else sorted(path for path in top.rglob("*") if path.is_file())
+        for path in paths:
+            self.made(path.relative_to(self.work).as_posix())
         names = ["" if path == top else path.relative_to(top).as_posix() for path in paths]
         return {
             name: {"sha256": sha256(path, self._tick), "size_bytes": path.stat().st_size}
