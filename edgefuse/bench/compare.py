@@ -81,7 +81,9 @@ def _check_inputs(baseline: Bundle, candidate: Bundle) -> None:
 
 @contextmanager
 def _opened(bundles: Mapping[str, Bundle]) -> Iterator[dict[str, Runner]]:
-    """A runner for each, and one more of the first: the canary."""
+    """A runner for each, and one more of the first: the canary, which is opened last. Where the order of opening
+    matters (OpenVINO 2026.4, pinned threads, other load: the first of three copies up to 15 % slower) it differs most,
+    and says so."""
     with ExitStack() as stack:
         named = {**bundles, AGAIN: next(iter(bundles.values()))}
         yield {name: stack.enter_context(closing(open_runner(bundle))) for name, bundle in named.items()}

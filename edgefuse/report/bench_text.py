@@ -92,6 +92,20 @@ def more_texts(report: Report) -> list[str]:
     found = report["comparison"]
     if found["verdict"] != "inconclusive":
         return []
+    return [*_needed(report), *_looks(report)]
+
+
+def _looks(report: Report) -> list[str]:
+    """A noisy machine decides nothing, but what it shows is worth a second look."""
+    found = report["comparison"]
+    ends = found["widened_ci95"]
+    if not ends or not report["canary"]["doubt"] or ends[0] <= found["limit"]:
+        return []
+    return ["it looks slower all the same: the whole interval lies beyond the limit"]
+
+
+def _needed(report: Report) -> list[str]:
+    found = report["comparison"]
     if found["more_runs"] is not None:
         return [f"about {found['more_runs']} more runs of each, or a quieter machine"]
     if found["p90_ratio"] is None:

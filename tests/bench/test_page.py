@@ -118,6 +118,17 @@ def test_the_terminal_says_what_an_inconclusive_bench_needs(report, lines) -> No
     assert "about 900 more runs of each" in dict(bench_rows(noisy))["to decide"]
 
 
+def test_on_a_noisy_machine_a_much_slower_bundle_is_undecided_and_said_to_look_slower(report) -> None:
+    found = interleaved(report)
+    doubt = "the same bundle against itself is known only within 0.900 … 1.100"
+    found["comparison"] |= {"verdict": "inconclusive", "more_runs": 5000, "why": doubt}
+    found["canary"] |= {"doubt": doubt}
+    texts = [text for name, text in bench_rows(found) if name == "to decide"]
+    assert len(texts) == 2 and "looks slower all the same" in texts[1]
+    found["comparison"]["widened_ci95"] = [0.9, 1.3]
+    assert len([text for name, text in bench_rows(found) if name == "to decide"]) == 1
+
+
 def test_an_accuracy_that_fails_is_said_first(report) -> None:
     found = interleaved(report)
     found["comparison"]["verdict"] = "pass"
