@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,11 +36,11 @@ LOST = (UnreachableError, AuthenticationError, MissingRuntimeError)
 class Connection:
     """``records`` are what was used, as JSON: address, what the device says of itself, its state before and after.
 
-    *turns* is the run's id where several processes share the device (pytest-xdist): one at a time has it, from its
-    first request in a test to the test's end.
+    *turns*: several processes share the device (pytest-xdist); one at a time has it, from its first request in a test
+    to the test's end.
     """
 
-    def __init__(self, address: str, timeout_s: float, turns: str | None = None) -> None:
+    def __init__(self, address: str, timeout_s: float, turns: bool = False) -> None:
         self.address = parse_address(address)
         self.timeout_s, self.turns = timeout_s, turns
         self.records: list[dict[str, Any]] = []
@@ -67,8 +68,8 @@ class Connection:
         if self._lost is not None:
             raise self._lost
         try:
-            if self.turns is not None:
-                self._stack.enter_context(_turn(self.turns, self.address.text))
+            if self.turns:
+                self._stack.enter_context(_turn(self.address.text))
             device = self._stack.enter_context(connect(self.address.text))
             record = {"address": self.address.text, **device.about, "device_state": {"before": _state(device)}}
         except LOST as error:
@@ -112,10 +113,16 @@ class Connection:
         return self._request(lambda: device.ask(job, arguments, arrays=arrays, timeout_s=limit_s, what=what))
 
     def _request(self, request: Callable[[], Result]) -> Result:
-        """The connection is of no use after it broke: the next test gets another."""
+        """A connection that broke, or on which an answer is under way that nobody waits for any more (Ctrl-C), is of no
+        use; the next request gets another."""
         try:
             found = request()
         except UnreachableError:
+            self._drop()
+            raise
+        except EdgeFuseError:
+            raise
+        except BaseException:
             self._drop()
             raise
         self._last = time.monotonic()
@@ -146,9 +153,9 @@ def _state(device: RemoteDevice) -> dict[str, Any]:
 
 
 @contextmanager
-def _turn(run: str, address: str) -> Iterator[None]:
-    """Until the others of this run have given the device back; ends with the process, whatever kills it."""
-    name = hashlib.sha256(f"{run} {address}".encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"edgefuse-pytest-{name}.lock").open("w") as stream:
+def _turn(address: str) -> Iterator[None]:
+    """Until the others have given the device back; ends with the process, whatever kills it."""
+    name = hashlib.sha256(address.encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"edgefuse-pytest-{os.getuid()}-{name}.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

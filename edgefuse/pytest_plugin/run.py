@@ -62,8 +62,7 @@ class Run:
         if self._device is None:
             from edgefuse.pytest_plugin.connection import Connection
 
-            turns = getattr(self.config, "workerinput", {}).get("testrunuid")
-            self._device = Connection(self.settings.device, self.settings.timeout_s, turns)
+            self._device = Connection(self.settings.device, self.settings.timeout_s, turns=self.is_worker)
         return self._device
 
     def bundle(self, path: Path) -> Bundle:

@@ -11,6 +11,7 @@ from edgefuse.bundle import open_bundle
 from edgefuse.errors import RecipeError, UsageError
 from edgefuse.pytest_plugin.case import Case
 from edgefuse.pytest_plugin.checks import CHECKS, determinism, load_check, memory
+from edgefuse.pytest_plugin.connection import Connection
 from edgefuse.pytest_plugin.history import history_text
 from edgefuse.pytest_plugin.limits import Limits
 from edgefuse.pytest_plugin.options import Settings
@@ -52,7 +53,7 @@ def test_answers_that_change_from_one_time_to_the_next_are_shown(case):
         return {"first.logits": first, "second.logits": second}
 
     found = determinism.run(case(answer))
-    assert found.verdict == "fail" and found.summary == "60 samples twice: 1 answers differ"
+    assert found.verdict == "fail" and found.summary == "60 samples twice: 1 answered differently"
     assert found.details[1] == "  sample 3 [0, 1]: 0 → 0.5" and found.figures["differing"] == 1
 
 
@@ -141,3 +142,19 @@ def test_a_comparison_with_the_history_in_words():
         "p90 1.234 times that of 12 recorded runs (95 %: 1.100 … 1.400), limit 1.05: fail; "
         "since the last: the bundle was compiled again"
     )
+
+
+def test_a_request_that_is_interrupted_gives_the_connection_up():
+    """Its answer would come as that of the next request."""
+    device = Connection("local", 60.0)
+    first = device.remote()
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    first.ask = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        device.ask("about", {})
+    assert device.remote() is not first and device.ask("about", {}).value["device_class"]
+    device.release()
+    assert [record["device_state"].keys() for record in device.records] == [{"before"}, {"before", "after", "remarks"}]

@@ -19,7 +19,7 @@ def run(case: Case) -> Finding:
     return Finding(
         "determinism",
         Verdict.FAIL.value if lines else Verdict.PASS.value,
-        f"{count} samples twice: {f'{differing} answers differ' if lines else 'equal to the bit'}",
+        f"{count} samples twice: {f'{differing} answered differently' if lines else 'equal to the bit'}",
         {"samples": count, "differing": differing},
         lines,
         {"samples": count, "outputs": [item.to_json() for item in found]},
