@@ -177,6 +177,6 @@ def _print_places(console: Console, path: Path | None, known: History, page: Pat
     if damage is not None:
         console.print(f"[yellow]damaged[/]    {escape(damage)}")
     if path is not None:
-        console.print(f"[dim]history[/]    {escape(str(path))}, {len(known.lines)} benches", soft_wrap=True)
+        console.print(f"[dim]history[/]    {escape(str(path))}, {len(known.lines)} recorded", soft_wrap=True)
     if page is not None:
         console.print(f"[dim]report[/]     {escape(str(page))}", soft_wrap=True)

@@ -31,7 +31,7 @@ def test_a_bundle_against_its_own_history(cli, tiny_bundle: Path, tmp_path: Path
     history = tmp_path / "bench.jsonl"
     for count in range(5):
         done = cli("bench", tiny_bundle, "--runs", "64", "--history", history, "-q")
-        assert done.code == 3 and "INCONCLUSIVE" in done.out and f"{count + 1} benches" in done.out
+        assert done.code == 3 and "INCONCLUSIVE" in done.out and f"{count + 1} recorded" in done.out
         assert max(map(len, done.out.splitlines())) <= 80 or str(history) in done.out
     lines = [json.loads(line) for line in history.read_text().splitlines()]
     quiet = {**lines[-1], "canary": {**lines[-1]["canary"], "doubt": None}}
@@ -49,7 +49,7 @@ def test_the_history_alone_is_shown_and_drawn(cli, tiny_bundle: Path, tmp_path: 
     with history.open("a") as stream:
         stream.write('{"format":1,"stamp":"20')  # cut off
     done = cli("bench", "--history", history, "-o", page)
-    assert done.code == 0 and "2 benches" in done.out and "could not be read" in " ".join(done.out.split())
+    assert done.code == 0 and "2 recorded" in done.out and "could not be read" in " ".join(done.out.split())
     assert "Benches over time" in page.read_text() and "damaged history" in page.read_text()
     told = json.loads(cli("bench", "--history", history, "--json").out)
     assert len(told["lines"]) == 2 and told["damaged"] == [3]
