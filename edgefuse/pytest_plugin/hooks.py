@@ -69,7 +69,7 @@ class RunHooks:
         if isinstance(error, pytest.skip.Exception) and Path(report.longrepr[0]).parent == HERE:
             path, line, _ = item.reportinfo()
             report.longrepr = (str(path), (line or 0) + 1, str(error))
-        if call.when == "call":
+        if call.when == "call" or (call.when == "setup" and not report.passed):
             setattr(report, EXTRA, item.stash.get(FINDINGS, []))
         return report
 

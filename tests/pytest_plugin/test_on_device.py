@@ -284,6 +284,27 @@ def test_ready_made_tests_take_limits_from_a_conftest(here):
     result.stderr.fnmatch_lines(["*tiny.edgefuse::latency: * no limit 'p95_ms'. Did you mean 'p90_ms'?*"])
 
 
+def test_a_check_in_a_fixture_is_reported_too(here):
+    here.makepyfile(
+        test_mine="""
+        import pytest
+
+        @pytest.fixture
+        def sound(edgefuse_check):
+            edgefuse_check("integrity", "accuracy")
+
+        @pytest.mark.edgefuse(max_drop="0.1%")
+        def test_sound(sound): pass
+        """
+    )
+    keep_golden(here.path / "tiny.edgefuse", 5)
+    options = ("--edgefuse-bundle=tiny.edgefuse", "--edgefuse-report=report.json", "-k", "test_sound")
+    result = here.runpytest(*options)
+    result.stdout.fnmatch_lines(["*1 inconclusive*"])
+    checks = json.loads((here.path / "report.json").read_text())["checks"]
+    assert [item["verdict"] for item in checks] == ["pass", "inconclusive"]
+
+
 def test_without_a_bundle_they_are_skipped(pytester):
     pytester.makepyfile("def test_mine(edgefuse_bundle): pass")
     result = pytester.runpytest("-rs")
