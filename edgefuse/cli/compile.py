@@ -112,7 +112,7 @@ def command(
     edgefuse compile digits
     edgefuse compile policy.pt2 --target jetson --calibration samples/
     edgefuse compile policy.edgefuse     (on the Jetson, without torch and onnx)
-    edgefuse compile policy.pt2 --calibration samples/ --device ssh://robot@10.0.0.5
+    edgefuse compile policy.pt2 --calibration samples/ --device ssh://robot@host
     """
     steps = Steps(quiet=quiet)
     if looks_like_bundle(Path(model)):
