@@ -137,11 +137,15 @@ class Channel:
             for piece in pieces:
                 left = memoryview(piece)
                 while left:
-                    try:
-                        left = left[os.write(self.write_fd, left[:CHUNK]) :]
-                    except BlockingIOError:
-                        if not selector.select(stall_s):
-                            raise TimeoutError from None
+                    written = self._write_some(left)
+                    if not written and not selector.select(stall_s):
+                        raise TimeoutError
+                    left = left[written:]
+
+    def _write_some(self, piece: memoryview) -> int:
+        with contextlib.suppress(BlockingIOError):
+            return os.write(self.write_fd, piece[:CHUNK])
+        return 0
 
     def try_send(self, header: Mapping[str, Any]) -> None:
         """A frame so short that it goes whole (``PIPE_BUF``); it does not where there is no room."""

@@ -44,6 +44,7 @@ class AsyncsshServer(SshPlace):
         self.commands: list[str] = []
         self.drop_after: int | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._connections: list[asyncssh.SSHServerConnection] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="asyncssh", daemon=True)
 
@@ -60,6 +61,11 @@ class AsyncsshServer(SshPlace):
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT_S)
         self._loop.close()
+
+    def drop(self) -> None:
+        """Cut every connection now, without a word."""
+        for connection in self._connections:
+            self._loop.call_soon_threadsafe(connection.abort)
 
     def _do(self, what: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(WAIT_S)
@@ -90,6 +96,7 @@ class AsyncsshServer(SshPlace):
         environment = {**os.environ, **self.environment}
         child = subprocess.Popen(self.commands[-1], shell=True, start_new_session=True, env=environment, **pipes)
         self._processes.append(child)
+        self._connections.append(process.channel.get_connection())
         feeding = asyncio.create_task(self._feed(process, child))
         try:
             await process.redirect(stdout=child.stdout, stderr=child.stderr)

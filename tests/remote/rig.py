@@ -49,10 +49,12 @@ class Rig:
         path.chmod(0o755)
         return path
 
-    def short_silence(self, seconds: float) -> Path:
-        """An interpreter whose worker takes its user for gone after *seconds* without a beat."""
+    def short_silence(self, seconds: float, margin_s: float = 5.0) -> Path:
+        """An interpreter whose worker takes its user for gone after *seconds* without a beat, and another worker for
+        hung *margin_s* after that."""
         code = (
-            f"import edgefuse.worker.wire as w; w.SILENCE_S = {seconds}; import edgefuse.worker.service as s; s.main()"
+            f"import edgefuse.worker.wire as wire, edgefuse.worker.lock as lock; wire.SILENCE_S = {seconds}; "
+            f"lock.MARGIN_S, lock.EXTEND_S = {margin_s}, 0.1; import edgefuse.worker.service as s; s.main()"
         )
         return self.script("short silence", f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}")
 
@@ -70,18 +72,6 @@ class Rig:
     def processes(self) -> list[int]:
         """All that have been started for it and are still there."""
         return [pid for pid, environment in _processes() if f"{MARK}={self.mark}".encode() in environment]
-
-    def worker(self) -> int:
-        """The worker's process id."""
-        return self._one("edgefuse.worker")
-
-    def executor(self) -> int:
-        return self._one("edgefuse.worker.executor")
-
-    def _one(self, module: str) -> int:
-        found = [pid for pid in self.processes() if module.encode() in _read(pid, "cmdline").split(b"\0")]
-        assert len(found) == 1, found
-        return found[0]
 
     def half_done(self) -> list[Path]:
         """What no connection should leave on the disk."""

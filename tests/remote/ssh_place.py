@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import shlex
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import asyncssh
 
@@ -57,7 +57,7 @@ class SshPlace:
 
     def address(self, **options: str) -> str:
         """What ``--device`` takes, such as ``address(python="/opt/edgefuse/bin/python")``."""
-        question = f"?{urlencode(options, safe='/')}" if options else ""
+        question = f"?{urlencode(options, safe='/', quote_via=quote)}" if options else ""
         return f"ssh://{self.user}@{HOST}:{self.port}{question}"
 
     def accept_keys(self) -> None:

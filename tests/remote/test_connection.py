@@ -165,7 +165,7 @@ def test_the_worker_does_not_collect_descriptors(rig: Rig, tmp_path: Path) -> No
     with rig.connect() as device:
         device.put_file(Path(__file__))
         fault(device, "pid")
-        worker = f"/proc/{rig.worker()}/fd"
+        worker = f"/proc/{device.about['pid']}/fd"
         before = len(os.listdir(worker))
         for number in range(20):
             (tmp_path / "file").write_text(str(number))

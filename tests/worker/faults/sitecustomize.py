@@ -110,7 +110,7 @@ def make(desk, arrays, files):
     folder = desk.new_folder()
     for name, size in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(os.urandom(size))
+        (folder / name).write_bytes((os.urandom(1024) * (size // 1024 + 1))[:size])
     return desk.key(folder)
 
 
@@ -136,6 +136,10 @@ def limit(desk, arrays, megabytes):
 
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (megabytes << 20),) * 2)
+
+
+def file(desk, arrays, digest):
+    return desk.file(digest).stat().st_size
 
 
 def where(desk, arrays):
