@@ -25,7 +25,8 @@ FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 @dataclass(frozen=True)
 class Address:
     """``name`` is the host or the place. ``python``: the interpreter there, "" for the transport's own choice.
-    ``wait_s``: how long to wait for a device that is in use."""
+    ``wait_s``: how long to wait for a device that is in use. ``jump``: the host that it is reached through, which a lab
+    says and no address does."""
 
     text: str
     kind: str
@@ -35,6 +36,7 @@ class Address:
     python: str = ""
     wait_s: float = 0.0
     coordinator: str = ""
+    jump: str = ""
 
 
 def parse_address(text: str) -> Address:

@@ -42,13 +42,13 @@ def _resolved(address: Address) -> Address:
         )
     except CrashError as error:
         raise UnreachableError(error.what, where=address.text, hint="Does labgrid-client places answer?") from error
-    return replace(
-        address, name=found["address"], user=address.user or found["username"], port=address.port or found["port"]
-    )
+    service = {"name": found["address"], "user": found["username"], "port": found["port"], "jump": found["proxy"]}
+    return replace(address, **service)
 
 
 def find_service(place: str, coordinator: str) -> dict[str, Any]:
-    """``address``, ``username`` and ``port`` of the place's NetworkService, in the process that calls this."""
+    """``address``, ``username`` and ``port`` of the place's NetworkService and its ``proxy`` ("" for none), in the
+    process that calls this."""
     if coordinator:
         os.environ["LG_COORDINATOR"] = coordinator
     with _translated(place):
@@ -59,7 +59,9 @@ def find_service(place: str, coordinator: str) -> dict[str, Any]:
         target = Target("edgefuse")
         target.await_resources([RemotePlace(target, name=place)], timeout=10.0)
         service = target.get_resource(NetworkService)
-        return {"address": service.address, "username": service.username, "port": service.port}
+        extra = getattr(service, "extra", {})
+        proxy = extra.get("proxy", "") if extra.get("proxy_required") else os.environ.get("LG_PROXY", "")
+        return {"address": service.address, "username": service.username, "port": service.port, "proxy": proxy}
 
 
 @contextlib.contextmanager

@@ -48,7 +48,8 @@ def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str
     there = f"{_quoted(python)} {shlex.join(run[1:])}" if run[0] == "python" else shlex.join(run)
     port = ("-p", str(address.port)) if address.port else ()
     host = f"{address.user}@{address.name}" if address.user else address.name
-    return [*client, *OPTIONS, *port, "--", host, there], {}
+    jump = ("-J", address.jump) if address.jump else ()
+    return [*client, *OPTIONS, *port, *jump, "--", host, there], {}
 
 
 def _quoted(path: str) -> str:
@@ -77,4 +78,5 @@ def failure(address: Address, code: int | None, said: str) -> DeviceError:
 def _plain(address: Address) -> str:
     """For a command that a person types."""
     port = f"-p {address.port} " if address.port else ""
+    port += f"-J {address.jump} " if address.jump else ""
     return f"{port}{address.user}@{address.name}" if address.user else f"{port}{address.name}"
