@@ -95,12 +95,16 @@ def pytest_connected(system: System, name: str, *asked: str) -> Step:
     done = _run(name, shown, [sys.executable, *words, *plugin], parse=str, cwd=folder)
     print(done.found, file=sys.stderr)
     checks = json.loads(report.read_text(encoding="utf-8"))["checks"] if report.exists() else None
-    return Step(**{**vars(done), "found": checks and [_outcome(item) for item in checks]})
+    return Step(**{**vars(done), "found": checks and [_outcome(item, system) for item in checks]})
 
 
-def _outcome(check: dict[str, Any]) -> dict[str, str]:
+def _outcome(check: dict[str, Any], system: System) -> dict[str, str]:
     emulated = check["check"] == "latency" and check["verdict"] != "error"
-    said = "(the emulator's)" if emulated else str(check["summary"]).splitlines()[0]
+    said = (
+        "(the emulator's)"
+        if emulated
+        else str(check["summary"]).splitlines()[0].replace(str(system.folder), "build/aarch64")
+    )
     return {"check": check["check"], "outcome": check["word"] or check["verdict"], "says": said}
 
 
