@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from edgefuse.progress import Steps
 from edgefuse.recipe import Recipe, find_recipe, read_recipe, require_recipe
 from edgefuse.report.calibration_text import counted_findings, set_rows, topic_rows, topics_text
 from edgefuse.spec import ModelSpec
+
+LONG_TOPIC, LONG_TYPE = 40, 18
+"""Characters, beyond which a topic's name, and a type's, is broken where the terminal is narrow."""
 
 COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -146,11 +150,20 @@ def _print(found: Mapping[str, Any], written: Path | None) -> None:
 def _print_topics(console: Console, found: Mapping[str, Any]) -> None:
     console.print(escape(topics_text(found)))
     table = Table(box=None, header_style="dim")
+    rows = topic_rows(found)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    narrow = sum(widths) + 2 * len(widths) > console.width
+    whole = ("count", "rate", *(["topic"] if widths and widths[0] <= LONG_TOPIC else []))
     for heading in ("topic", "type", "count", "rate", "gaps"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("count", "rate"))
-    for row in topic_rows(found):
-        table.add_row(*map(escape, row))
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
+    for topic, kind, *others in rows:
+        table.add_row(*map(escape, (topic, _in_two_lines(kind) if narrow else kind, *others)))
     console.print(table)
+
+
+def _in_two_lines(kind: str) -> str:
+    """A long type behind its package, rather than within a word."""
+    return re.sub(r"[/.](?=[^/.]*$)", r"\g<0>\n", kind) if len(kind) > LONG_TYPE else kind
 
 
 def _print_set(console: Console, found: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def built_rows(built: Mapping[str, Any]) -> Rows:
     """Out of what the set was made, and what was left out."""
     rows = [("from", source_text(item)) for item in built["recordings"]]
     rows += [
-        ("not used", f"{name}: {', '.join(lost)} of {stream['deliveries']} deliveries")
+        ("not used", f"{name}: of {stream['deliveries']} deliveries {', '.join(lost)}")
         for item in built["recordings"]
         for name, stream in item["streams"].items()
         if (lost := lost_texts(stream))
@@ -179,11 +179,11 @@ def likeness_texts(found: Mapping[str, Any]) -> list[str]:
 
 
 def topic_rows(found: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
-    """Topic, type, count, rate and gaps."""
+    """Topic, type (without ROS 2's "msg", as docs/recordings.md has it), count, rate and gaps."""
     return [
         (
             row["topic"],
-            row["type"],
+            row["type"].replace("/msg/", "/"),
             str(row["count"]),
             f"{significant(row['rate_hz'])} Hz" if row["rate_hz"] else "–",
             f"{row['gaps']} (longest {significant(row['longest_gap_ms'])} ms)" if row["gaps"] else "–",

@@ -123,7 +123,8 @@ def open(path: Path) -> Hdf5Topics:
             name, episode = (match[2], int(match[1])) if match else (place, None)
             parts.setdefault(name, []).append(Part(place, shape[0], episode, chunk_bytes))
             count = (topics[name].count or 0) if name in topics else 0
-            topics[name] = Topic(name, f"{dtype} {shape_text(shape[1:])}".strip(), count + shape[0])
+            kind = "text" if h5py.check_string_dtype(dtype) else dtype
+            topics[name] = Topic(name, f"{kind} {shape_text(shape[1:])}".strip(), count + shape[0])
         ordered = {name: tuple(sorted(found, key=lambda part: part.episode or 0)) for name, found in parts.items()}
         return Hdf5Topics(path, topics, ordered, _lay_out(path, file, ordered), damage)
 

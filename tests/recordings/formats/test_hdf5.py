@@ -38,7 +38,7 @@ def test_datasets_are_topics_and_rows_messages(tmp_path):
     assert {name: (topic.type, topic.count) for name, topic in topics.topics.items()} == {
         "observations/images/top": ("uint8 4x6x3", 20),
         "observations/qpos": ("float64 2", 20),
-        "said": ("object scalar", 20),
+        "said": ("text scalar", 20),
     }
     assert len(found) == 60 and topics.damage == ""
     for index, raw in enumerate(topics.messages(["observations/images/top"])):
