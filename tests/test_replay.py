@@ -103,6 +103,7 @@ def test_what_is_dropped_superseded_stale_or_missing_is_counted_by_reason(bundle
     assert camera["dropped"] == {"backwards": 1, "not finite": 1, "stamp": 1} and camera["deliveries"] == 50
     assert camera["accepted"] == 47 and camera["gaps"] >= 1 and camera["longest_gap_ms"] > 300
     assert camera["stale"] > 0 and report["steps"]["status"]["stale"] > 0
+    assert camera["restarts"] == 0
     assert state["superseded"] > 100 and state["rate_hz"] == pytest.approx(100)
     assert report["steps"]["total"] == 50 and "camera is" in report["steps"]["reason"]
     assert report["accuracy"] is None and report["accuracy_reason"] == "the recording has no labels"
@@ -517,3 +518,10 @@ def test_memory_does_not_grow_with_the_recordings_length(bundle, image_model, mo
         tracemalloc.stop()
         assert report["steps"]["answered"] == report["accuracy"]["steps"] == count
     assert peaks[1] - peaks[0] < 8_000 * 128
+
+
+def test_a_clock_that_goes_back_is_counted(bundle, tmp_path):
+    arrays = tiny()
+    arrays["image.stamp_ns"][30:40] -= 1_500_000_000
+    report = replay_bundle(bundle, write(tmp_path / "r.npz", arrays), Options(staleness_ms=()))
+    assert report["streams"]["camera"]["restarts"] == 1 and report["streams"]["state"]["restarts"] == 0

@@ -59,6 +59,7 @@ class StreamTally:
             "accepted": counts.get("accepted", 0),
             "dropped": dict(sorted(dropped.items())),
             "superseded": counts.get("superseded", 0),
+            "restarts": counts.get("restarts", 0),
             "rate_hz": (self._deliveries - 1) * 1e9 / span_ns if span_ns > 0 else None,
             "gaps": self._gaps.count(),
             "longest_gap_ms": self._gaps.longest_ns / 1e6,

@@ -13,6 +13,7 @@ from edgefuse.report.html import Figure, page_environment
 from edgefuse.report.pictures import age_picture, staleness_picture, steps_picture
 from edgefuse.report.replay_text import (
     accuracy_text,
+    clock_text,
     cpu_text,
     damage_text,
     equality_text,
@@ -88,7 +89,10 @@ def headline(report: Mapping[str, Any]) -> list[Figure]:
 
 def _streams(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of the table of streams."""
-    return [{"name": name, "uses": uses_text(found), **found} for name, found in report["streams"].items()]
+    return [
+        {"name": name, "uses": ", ".join(filter(None, [uses_text(found), clock_text(found)])), **found}
+        for name, found in report["streams"].items()
+    ]
 
 
 def _drops(report: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -77,12 +77,23 @@ def stream_text(found: Mapping[str, Any]) -> str:
     if not found["deliveries"]:
         return f"not in the recording; {uses_text(found)}"
     rate = f" at {significant(found['rate_hz'])} Hz" if found["rate_hz"] is not None else ""
-    gaps = f", {found['gaps']} gaps (longest {found['longest_gap_ms']:.0f} ms)" if found["gaps"] else ""
+    longest = f"(longest {found['longest_gap_ms']:.0f} ms)"
+    gaps = f", {counted(found['gaps'], 'gap')} {longest}" if found["gaps"] else ""
+    gaps += f", {clock_text(found)}" if clock_text(found) else ""
     dropped = dropped_text(found)
     unused = f"; not used: {dropped}" if dropped else ""
     age = found["age_ms"]
     ages = f"; age p50 {age['p50']:.0f}, p90 {age['p90']:.0f}, max {age['max']:.0f} ms" if age else ""
     return f"{found['deliveries']}{rate}{gaps}{unused}{ages}; {uses_text(found)}"
+
+
+def clock_text(found: Mapping[str, Any]) -> str:
+    """That stamps went back by more than ``reset_after_ms``: the runtime begins anew with them."""
+    return f"its clock went back {counted(found['restarts'], 'time')}" if found.get("restarts") else ""
+
+
+def counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def uses_text(found: Mapping[str, Any]) -> str:
@@ -167,19 +178,18 @@ def staleness_rows(report: Mapping[str, Any]) -> Rows:
         return [] if report["accuracy"] is None or reason == "not asked for" else [("staleness", f"none: {reason}")]
     if not swept["steps"]:
         return [("staleness", "not judged: no tick has an answer at every delay")]
-    metric = report["accuracy"]["metric"]
-    rows = []
+    judged, rows = report["accuracy"], list[tuple[str, str]]()
     for name, found in swept["streams"].items():
-        losses = [f"{item['delay_ms']:g} ms {_loss(item, metric)}" for item in found if item["delay_ms"]]
-        rows += [("staleness", f"{name} later by {', '.join(losses)}")] if losses else []
+        changes = [f"{item['delay_ms']:g} ms {_change(item, judged)}" for item in found if item["delay_ms"]]
+        rows += [("staleness", f"{judged['metric']} with {name} later by {', '.join(changes)}")] if changes else []
     return rows
 
 
-def _loss(item: Mapping[str, Any], metric: str) -> str:
-    """The change for the worse with a minus, in the metric's unit."""
-    scale, unit = score_unit(metric)
-    drop = item["drop"] * scale
-    return f"{-drop:+.3g}{unit}".replace("-", "−") if abs(drop) >= 5e-4 else "±0"
+def _change(item: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
+    """Of the metric, in its unit: an error that grows has a plus."""
+    scale, unit = score_unit(judged["metric"])
+    change = item["drop"] * scale * (-1 if judged["higher_is_better"] else 1)
+    return f"{change:+.3g}{unit}".replace("-", "−") if abs(change) >= 5e-4 else "±0"
 
 
 def nothing_answered(report: Mapping[str, Any]) -> str | None:

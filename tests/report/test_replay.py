@@ -129,13 +129,18 @@ def test_page_of_a_replay_without_answers_says_why(silent):
     assert "not measured: no step had an answer" in text and "the recording has no labels" in text
 
 
-def test_rows_say_what_changed_for_the_worse_and_what_is_missing(report):
+def test_rows_say_what_changed_and_what_is_missing(report):
     rows = summary_rows(report)
     told = dict(rows)
     first = next(text for name, text in rows if name == "staleness")
-    assert first == "camera later by 100 ms −3 pt, 1000 ms −41 pt"
+    assert first == "top1 with camera later by 100 ms −3 pt, 1000 ms −41 pt"
     assert "7 backwards, 3 not finite, 4 superseded" in told["camera"] and "not in the recording" in told["goal"]
     assert "40 later than 4 ms after the tick by the bundle's figures" in told["steps"]
+    report["streams"]["camera"] |= {"gaps": 1, "restarts": 2}
+    assert "1 gap (longest 99 ms), its clock went back 2 times; " in dict(summary_rows(report))["camera"]
+    report["accuracy"] |= {"metric": "mae", "higher_is_better": False}  # an error that grew
+    assert "mae with camera later by 100 ms +0.03, 1000 ms +0.41" in [text for _, text in summary_rows(report)]
+    report["accuracy"] |= {"metric": "top1", "higher_is_better": True}
     report["equality"] |= {"equal_to_recompute": 199, "max_abs_to_whole": None}
     report["accuracy"] |= {"ci95": None}
     report["measured"]["cpu"]["times_less"] = 0.8
