@@ -13,13 +13,14 @@ from rich.table import Table
 from edgefuse.report.robustness_text import (
     SEVERITIES,
     Cell,
+    cell_figure,
+    cell_unit,
+    cell_words,
     distance_figure,
-    figure,
     has_metric,
     heat_rows,
     summary_rows,
 )
-from edgefuse.report.units import score_unit
 
 STYLES = {"certain": "bold red", "fail": "red", "inconclusive": "yellow", "pass": "", "": "dim", "error": "dim"}
 MARKS = {"certain": "!!", "fail": "! ", "inconclusive": "? ", "pass": "  ", "": "~ ", "error": "  "}
@@ -41,15 +42,16 @@ def print_robustness(found: Mapping[str, Any], page: Path | None = None) -> None
     console.print(_heat_map(found))
     if has_metric(found):
         console.print("[dim]!! beyond the limit   ! so by itself   ? cannot be told   ~ not judged[/]")
+        console.print(f"[dim]{escape(cell_words(found))}[/]")
 
 
 def _heat_map(found: Mapping[str, Any]) -> Table:
     """Severities 1 to 3 of what float loses and of how much more compiled loses; without a metric, of the SQNR."""
     metric, blocks = has_metric(found), 2 if has_metric(found) else 1
-    _, unit = score_unit(found["metric"])
+    _, unit = cell_unit(found)
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("severity", width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-    names = [f"float loses{',' + unit if unit else ''}", "compiled loses more"] if metric else ["SQNR of compiled, dB"]
+    names = [f"float loses{', ' * bool(unit)}{unit}", "compiled loses more"] if metric else ["SQNR of compiled, dB"]
     for block in range(blocks):
         for severity in SEVERITIES:
             table.add_column(str(severity), justify="right", width=8 if block or not metric else 7, no_wrap=True)
@@ -70,7 +72,7 @@ def _title(names: list[str]) -> str:
 
 
 def _drop(cell: Cell | None) -> str:
-    return "" if cell is None or cell.drop is None else figure(cell.drop)
+    return "" if cell is None or cell.drop is None else cell_figure(cell.drop)
 
 
 def _distance(cell: Cell | None) -> str:
@@ -82,5 +84,5 @@ def _extra(cell: Cell | None) -> str:
         return ""
     if cell.extra is None:
         return "[dim]error[/]" if cell.mark == "error" else "[dim]–[/]"
-    style, text = STYLES[cell.mark], f"{figure(cell.extra)}{MARKS[cell.mark]}"
+    style, text = STYLES[cell.mark], f"{cell_figure(cell.extra)}{MARKS[cell.mark]}"
     return f"[{style}]{text}[/]" if style else text

@@ -3,6 +3,7 @@ Standard library only."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ Found = Mapping[str, Any]
 class Cell:
     """One severity of a row: what the float model loses (or None), how much more the compiled model loses, and how sure
     that is: "pass", "fail", "certain" (it fails in spite of the number of cases), "inconclusive", or "" (not judged).
-    In the metric's unit for people; without a metric ``extra`` is the SQNR in dB."""
+    In :func:`cell_unit`; without a metric ``extra`` is the SQNR in dB."""
 
     drop: float | None
     extra: float | None
@@ -41,7 +42,7 @@ class Row:
 
 def heat_rows(found: Found) -> list[Row]:
     """In the order of the cases: stream by stream."""
-    scale, _ = score_unit(found["metric"])
+    scale, _ = cell_unit(found)
     rows: dict[tuple[str, str], dict[int, Cell]] = {}
     for case in found["cases"]:
         rows.setdefault((case["stream"], case["name"]), {})[case["severity"]] = _cell(case, found, scale)
@@ -70,8 +71,33 @@ def has_metric(found: Found) -> bool:
     return bool(found["limit"] is not None)
 
 
+def cell_unit(found: Found) -> tuple[float, str]:
+    """What a difference is multiplied by for a cell, and that in words: points where answers are right or wrong, else
+    the power of ten in which the limit has a figure before or right behind its point (×0.001)."""
+    scale, unit = score_unit(found["metric"])
+    limit = (found["limit"] or 0.0) * scale
+    power = max(math.floor(-math.log10(limit)), 0) if limit > 0 else 0
+    return scale * 10**power, f"{unit.strip()}{f' ×{10**-power:g}' if power else ''}".strip()
+
+
+def cell_words(found: Found) -> str:
+    """For people who wonder what a cell's figure is of."""
+    scale, unit = cell_unit(found)
+    return (
+        f"figures in {score_unit(found['metric'])[0] / scale:g}{' pt of' if 'pt' in unit else ' of'} {found['metric']}"
+    )
+
+
+def cell_figure(value: float) -> str:
+    """A number in :func:`cell_unit`, of at most five characters."""
+    size = abs(value)
+    text = f"{value:.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 0.095 or size < 0.005 else f"{value:.2f}"
+    text = text if size < 99999.5 else f"{value:.0e}".replace("e+0", "e")
+    return ("0.0" if text == "-0.0" else text).replace("-", "−")
+
+
 def figure(value: float) -> str:
-    """A number of a few points with its sign where it is negative, and short enough for a cell."""
+    """A number of a few points with its sign where it is negative, and short."""
     if 0 < abs(value) < 0.05:  # of a metric in small units
         text = f"{value:.1g}" if abs(value) >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
     else:

@@ -11,7 +11,16 @@ import pytest
 
 from edgefuse.report.pictures.robustness import contribution_picture, heat_picture, subset_words, subsets_picture
 from edgefuse.report.robustness import render, write_html
-from edgefuse.report.robustness_text import case_text, figure, heat_rows, summary_rows, verdict_text, worst_cases
+from edgefuse.report.robustness_text import (
+    case_text,
+    cell_figure,
+    cell_unit,
+    figure,
+    heat_rows,
+    summary_rows,
+    verdict_text,
+    worst_cases,
+)
 from tests.report.page import Page
 from tests.robustness.robots import Fails, cases_of, clipped, judge, make_bundle, measure
 
@@ -79,6 +88,7 @@ def test_page_says_what_was_found(measured):
         "the stream's check_finite drops such data before the model sees them: camera NaN burst, imu NaN burst",
         "ms old",
         "limit 4%",
+        "figures in 1 pt of top1",
         "the bundle has no parts",
     ):
         assert expected in text, expected
@@ -120,7 +130,7 @@ def test_pictures_hold_the_figures(measured, distances):
     rows = [row for row in heat_rows(measured) if row.stream == "camera"]
     shown = texts(heat_picture("camera", 0, rows, measured))
     assert {"float loses, pt", "compiled loses more", "values too large", "blur"} <= set(shown)
-    assert figure(rows[0].cells[2].drop) in shown
+    assert cell_figure(rows[0].cells[2].drop) in shown
     only = texts(heat_picture("camera", 0, heat_rows(distances), distances))
     assert "SQNR, dB" in only and "float loses, pt" not in only
     assert {"all sensors", "only imu", "only camera", "float", "compiled"} <= set(texts(subsets_picture(measured)))
@@ -141,6 +151,24 @@ def test_subsets_are_named_by_what_is_short():
 )  # fmt: skip
 def test_figures_are_short(value, text):
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0"), (-0.001, "0.0"), (-0.08, "−0.08"), (0.42, "0.4"), (-3.6, "−3.6"), (-52.8, "−52.8"), (123.4, "123"),
+     (4321.0, "4321"), (1.2e7, "1e7")],
+)  # fmt: skip
+def test_figures_of_the_heat_map_fit_a_cell(value, text):
+    assert cell_figure(value) == text and len(text) <= 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "unit"),
+    [("top1", 0.01, (100.0, "pt")), ("top1", 0.0005, (1000.0, "pt ×0.1")), ("mae", 0.00081, (1000.0, "×0.001")),
+     ("mae", 0.3, (1.0, "")), ("mae", 0.0, (1.0, "")), ("mae", 25.0, (1.0, ""))],
+)  # fmt: skip
+def test_the_heat_map_is_in_the_power_of_ten_of_the_limit(metric, limit, unit):
+    assert cell_unit({"metric": metric, "limit": limit}) == (pytest.approx(unit[0]), unit[1])
 
 
 def test_same_result_gives_the_same_page_and_it_is_written_whole(measured, tmp_path, monkeypatch):

@@ -24,7 +24,15 @@ from edgefuse.report.pictures.drawing import (
     make_axes,
     svg_text,
 )
-from edgefuse.report.robustness_text import SEVERITIES, Cell, Row, distance_figure, figure, has_metric
+from edgefuse.report.robustness_text import (
+    SEVERITIES,
+    Cell,
+    Row,
+    cell_figure,
+    cell_unit,
+    distance_figure,
+    has_metric,
+)
 from edgefuse.report.units import listed, score_unit
 
 Found = Mapping[str, Any]
@@ -65,8 +73,8 @@ def _left(index: int, half: int) -> float:
 
 
 def _heads(axes: Axes, found: Found, halves: int) -> None:
-    _, unit = score_unit(found["metric"])
-    titles = ["float loses" + unit.replace(" ", ", "), "compiled loses more"] if halves == 2 else ["SQNR, dB"]
+    _, unit = cell_unit(found)
+    titles = [f"float loses{', ' * bool(unit)}{unit}", "compiled loses more"] if halves == 2 else ["SQNR, dB"]
     for half, title in enumerate(titles):
         axes.text(_left(0, half) + 1.5 * CELL, 12, title, ha="center", va="center", weight="bold", fontsize=11.5)
         for index, severity in enumerate(SEVERITIES):
@@ -78,9 +86,9 @@ def _draw_drop(axes: Axes, left: float, top: float, cell: Cell, found: Found) ->
     if cell.drop is None:
         _box(axes, left, top, GRID, 0.0, "–" if cell.mark != "error" else "error", MUTED)
         return
-    clean = abs(found["float"] or 1.0) * score_unit(found["metric"])[0]
+    clean = abs(found["float"] or 1.0) * cell_unit(found)[0]
     share = min(max(cell.drop, 0.0) / clean, 1.0) ** 0.5  # small losses are to be seen beside total ones
-    _box(axes, left, top, FLOAT, STRONGEST * share, figure(cell.drop), INK)
+    _box(axes, left, top, FLOAT, STRONGEST * share, cell_figure(cell.drop), INK)
 
 
 def _draw_extra(axes: Axes, left: float, top: float, cell: Cell, found: Found) -> None:
@@ -93,9 +101,9 @@ def _draw_extra(axes: Axes, left: float, top: float, cell: Cell, found: Found) -
         )  # from 50 dB, which nobody sees, to 10, which is another answer
         _box(axes, left, top, BAD, STRONGEST * (1 - near), distance_figure(cell.extra), INK)
         return
-    limit = found["limit"] * score_unit(found["metric"])[0]
+    limit = found["limit"] * cell_unit(found)[0]
     strength = STRONGEST * min(abs(cell.extra) / (4 * limit), 1.0) if limit else 0.0
-    text, colour = figure(cell.extra), INK if cell.mark else MUTED
+    text, colour = cell_figure(cell.extra), INK if cell.mark else MUTED
     failed = cell.mark in ("fail", "certain")
     shown = strength if cell.mark else 0.0
     _box(axes, left, top, BAD if cell.extra > 0 else GOOD, shown, text, colour, bold=failed)
