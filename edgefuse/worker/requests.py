@@ -121,6 +121,8 @@ class Worker:
             if self.client.wait(executor.channel, min(left, GLANCE_S)):
                 if not executor.channel.fill():
                     raise BrokenPipeError
+                if executor.channel.is_receiving:  # it has done its work: a large answer may take its time
+                    deadline = max(deadline, time.monotonic() + STALL_S)
             elif executor.has_ended:
                 raise BrokenPipeError
 

@@ -191,6 +191,11 @@ class Channel:
         return True
 
     @property
+    def is_receiving(self) -> bool:
+        """A frame has begun to come in."""
+        return self._started and bool(self._data)
+
+    @property
     def unread(self) -> bytes:
         """What came and was no frame yet, for an error's text."""
         return self.greeting or bytes(self._data[:MAX_GREETING])
@@ -202,7 +207,7 @@ class Channel:
                 raise TimeoutError
             if not self.fill():
                 return None
-            if self._started and self._data:
+            if self.is_receiving:
                 deadline = max(deadline, time.monotonic() + STALL_S)
         return frame
 
