@@ -11,6 +11,7 @@ from edgefuse.errors import CalibrationError
 from edgefuse.recordings import NPZ
 from edgefuse.recordings.formats import TOPICS
 from edgefuse.recordings.npz import STAMP
+from edgefuse.resources import shipped_hint
 from edgefuse.samples import read_headers
 
 FILES = tuple(mark for mark in TOPICS if mark.startswith("."))
@@ -38,7 +39,7 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
 def recordings_at(path: Path) -> list[Path]:
     """Those that *path* is or holds; empty where it holds samples."""
     if not path.exists():
-        raise CalibrationError("there is no such file or folder", where=str(path))
+        raise CalibrationError("there is no such file or folder", where=str(path), hint=shipped_hint(path))
     if path.is_file():
         return [path] if _is_recording(path) else []
     if any((path / name).is_dir() for name in SPLITS):

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgefuse.errors import RecordingError
 from edgefuse.recordings.mapping import Sources
+from edgefuse.resources import shipped_hint
 from edgefuse.spec import Array, TensorSpec
 
 NPZ = ".npz"
@@ -128,7 +129,7 @@ def open_recording(
     transforms read lies in *folder* (None: the working folder).
     """
     if not path.exists():
-        raise RecordingError("there is no such file", where=str(path))
+        raise RecordingError("there is no such file", where=str(path), hint=shipped_hint(path))
     if path.name.endswith(NPZ) and path.is_file():
         return cast(ArrayFormat, importlib.import_module("edgefuse.recordings.npz")).open(path, wanted)
     mapped = cast(TopicFormat, importlib.import_module("edgefuse.recordings.mapped"))

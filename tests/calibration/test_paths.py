@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,14 @@ def test_several_sets_are_no_set(place):
         find_recordings([place / "recording.npz", place / "set"])
     with pytest.raises(CalibrationError, match="there is no such file"):
         find_recordings([place / "nothing"])
+
+
+def test_a_recording_that_ships_is_told_where_it_is_not_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CalibrationError) as error:
+        find_recordings([Path("calibration/rover/drive.mcap")])
+    assert Path((error.value.hint or "").removeprefix("It ships with EdgeFuse: ")).is_file()
+    for other in ("calibration/rover/none.mcap", "calibration/../calibration/rover/drive.mcap", "drive.mcap"):
+        with pytest.raises(CalibrationError) as error:
+            find_recordings([Path(other)])
+        assert not error.value.hint
