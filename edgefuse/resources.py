@@ -23,8 +23,8 @@ def shipped_names(folder: str, pattern: str) -> dict[str, Path]:
 
 
 def shipped_hint(path: Path) -> str:
-    """Where *path*, which is not here, is among what ships with EdgeFuse: the README's ``calibration/rover/drive.mcap``,
-    where it was installed from its wheel. Empty where it is not."""
+    """Where *path*, which is not here, is among what ships: the README's ``calibration/rover/drive.mcap``
+    where EdgeFuse was installed from its wheel. Empty where it is not."""
     if path.is_absolute() or ".." in path.parts or path.parts[:1] not in (("calibration",), ("recipes",)):
         return ""
     found = shipped(path.parts[0]).joinpath(*path.parts[1:])
