@@ -197,12 +197,13 @@ def test_a_hung_worker_is_a_broken_connection_here_and_the_next_user_ends_it(
     from edgefuse.remote import link
 
     monkeypatch.setattr(link, "GRACE_S", 0.2)
-    short = rig.short_silence(0.5, margin_s=0.2)
+    monkeypatch.setattr(link, "BEAT_S", 0.1)
+    short = rig.short_silence(1.0, margin_s=0.2)
     # a hang that only SIGKILL ends; locally the transport would end it, over SSH nobody does
     with connect(f"local?python={short}") as device:
         fault(device, "pid")
         os.kill(device.about["pid"], signal.SIGSTOP)
-        time.sleep(1.5)
+        time.sleep(2.0)
         with connect(f"local?python={short}", owner="next@test") as second:
             assert fault(second, "echo", value=1).value == 1
         with pytest.raises(UnreachableError):

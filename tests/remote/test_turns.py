@@ -61,13 +61,15 @@ def test_who_goes_while_it_waits_is_gone(rig: Rig) -> None:
 def test_a_request_longer_than_the_lock_keeps_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's beats extend it, not the request's limit."""
     monkeypatch.setattr(link_module, "BEAT_S", 0.2)
-    short = rig.short_silence(1.5)
-    with connect(f"local?python={short}") as device:
+    address = f"local?python={rig.short_silence(1.5, margin_s=0.2)}"
+    with connect(address) as device:
         assert fault(device, "sleep", seconds=2.2).value
+        with pytest.raises(DeviceBusyError), connect(address):
+            pass  # one past its expiry would have been killed
         time.sleep(2.0)
-        assert fault(device, "pid").value
-        with pytest.raises(DeviceBusyError), rig.connect():
+        with pytest.raises(DeviceBusyError), connect(address):
             pass
+        assert fault(device, "pid").value
     rig.assert_clean()
 
 
