@@ -74,6 +74,15 @@ def test_many_plans_beyond_the_limit_share_a_row_and_threads_do_not_count(planne
     )
 
 
+def test_a_plan_within_the_limit_that_was_not_taken_says_why(failed: dict[str, Any]) -> None:
+    """The search wants the limit kept with standard errors to spare: "beyond the limit" would be a contradiction."""
+    candidate = next(item for item in failed["plan"]["candidates"] if item["name"] == "int8")
+    candidate["drop"] = failed["accuracy"][0]["limit"] / 2
+    assert [text for name, text in summary_rows(failed) if name == "left out"][-1].startswith(
+        "int8 is within the limit on the calibration samples, but not by a safe margin (top1 drops by 0.488 pt"
+    )
+
+
 def test_check_says_nothing_of_what_the_compilation_left_out(failed: dict[str, Any]) -> None:
     kept = {key: failed[key] for key in ("verdict", "plan", "accuracy", "latency")}
     assert "left out" not in dict(summary_rows(kept))
