@@ -12,7 +12,7 @@ from edgefuse.doctor import Finding
 from edgefuse.errors import MissingRuntimeError, VersionMismatchError
 from edgefuse.remote import connect, parse_address, transport_of
 from edgefuse.remote.address import Address
-from edgefuse.remote.link import start
+from edgefuse.remote.process import start
 from edgefuse.version import __version__
 
 PROBE_S = 60.0

@@ -7,19 +7,17 @@ is gone. Every wait has a limit.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgefuse.errors import EdgeFuseError, UnreachableError, UsageError, VersionMismatchError, error_from_json
 from edgefuse.remote.address import Address
+from edgefuse.remote.process import PATIENCE_S, close_pipes, end, ends_soon, start
 from edgefuse.remote.runtime_errors import last_line
 from edgefuse.spec import Array
 from edgefuse.version import __version__
@@ -33,9 +31,6 @@ GREETING_S = 60.0
 
 GRACE_S = 15.0
 """Beyond a request's own limit, which the worker keeps: after that the connection itself is taken for dead."""
-
-PATIENCE_S = 5.0
-"""For a worker that ends: it kills what it has started and removes its folder."""
 
 NO_PROGRAM = 127
 
@@ -176,25 +171,6 @@ def _encoded(header: Mapping[str, Any], arrays: Mapping[str, Array] | None) -> l
         raise _Told(UsageError(f"the request {header['do']!r} cannot be sent: {error}")) from error
 
 
-def close_pipes(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            if stream is not None:
-                stream.close()
-
-
-def end(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Wait for it, ask it to end, make it: it leads a group of its own."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-            return
-        patience_s = PATIENCE_S
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-    process.wait()
-
-
 def open_link(address: Address, transport: Transport) -> Link:
     """Start the worker and hear its greeting."""
     command, environment = transport.command(address, WORKER)
@@ -215,7 +191,7 @@ def open_link(address: Address, transport: Transport) -> Link:
     except BaseException:
         link.close(patience_s=0.5)
         raise
-    code = process.returncode if _ends_soon(process) else None
+    code = process.returncode if ends_soon(process) else None
     said = link.channel.unread.decode("utf-8", "replace")
     link.close(patience_s=0.5)
     raise transport.failure(address, code, f"{link.said}\n{said}")
@@ -226,25 +202,6 @@ def _greeting(link: Link) -> Frame | None:
         return link.channel.receive(time.monotonic() + GREETING_S)
     except (WireError, OSError):
         return None
-
-
-def start(command: list[str], environment: Mapping[str, str], log: BinaryIO) -> subprocess.Popen[bytes]:
-    """In a session of its own: Ctrl-C is ours to handle."""
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        env={**os.environ, **environment},
-        start_new_session=True,
-        cwd=Path("/"),
-    )
-
-
-def _ends_soon(process: subprocess.Popen[bytes]) -> bool:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(2.0)
-    return process.poll() is not None
 
 
 def _checked(header: Mapping[str, Any], address: Address) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -22,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from edgefuse.bundle import sha256
 from edgefuse.errors import ToolchainError, UsageError
 from edgefuse.journal import cache_folder
-from edgefuse.worker.offspring import kill_offspring
+from edgefuse.worker.work_folder import new_work_folder
 
 LIMIT_BYTES = 8 << 30
 """The longest unused files go first; what is in use is kept whatever its size."""
@@ -44,13 +43,8 @@ def open_store(root: Path | None = None, tick: Callable[[], None] = lambda: None
     root = root or cache_folder() / "worker"
     for name in ("files", "folders", "work"):
         (root / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    one_at_a_time = _lock_folder(root / "work", wait=True)
-    try:
-        _remove_abandoned(root / "work")
-        work = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=root / "work"))
-        return Store(work, tick, _lock_folder(work))
-    finally:
-        os.close(one_at_a_time)
+    work, held = new_work_folder(root / "work")
+    return Store(work, tick, held)
 
 
 class Store:
@@ -205,35 +199,6 @@ class Store:
         if self._held is not None:
             os.close(self._held)
             self._held = None
-
-
-def _lock_folder(folder: Path, wait: bool = False) -> int:
-    """A descriptor that holds *folder*'s lock until it is closed, or its process ends, whatever ends it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # a file system without locks, or not for folders (NFS)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    return descriptor
-
-
-def _remove_abandoned(work: Path) -> None:
-    """Folders of workers that are gone, and what is still running for them. On a file system that knows no lock for a
-    folder they stay."""
-    for folder in work.iterdir():
-        with contextlib.suppress(OSError):
-            if _is_free(folder):
-                kill_offspring(folder.name)
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_free(folder: Path) -> bool:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _held_by(folder: Path) -> set[str]:
