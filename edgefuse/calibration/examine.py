@@ -41,6 +41,7 @@ def describe_set(calibrate: Measured, golden: Measured | None, state: Collection
     findings = [item for name, figures in calibrate.inputs.items() for item in lint_input(figures, settled[name])]
     findings += lint_splits(calibrate, golden, likeness) if golden is not None else []
     findings += lint_labels(_classes(labels[0]))
+    findings += _untold_labels(calibrate)
     findings += [_resting(name) for name in sorted(state)]
     inputs = {}
     for name, figures in calibrate.inputs.items():
@@ -60,6 +61,16 @@ def describe_set(calibrate: Measured, golden: Measured | None, state: Collection
 def _resting(name: str) -> Finding:
     hint = "Its range, and those of what is computed from it, are those of a stream's first step."
     return Finding("note", name, "carries the model's state, which every sample has as a stream begins", hint)
+
+
+def _untold_labels(split: Measured) -> list[Finding]:
+    """Labels that no row shows are said to be there."""
+    sizes = {item.size for item in split.labels} if split.labels else set()
+    if not sizes or (len(sizes) == 1 and max(sizes) <= MOST_VALUES):
+        return []
+    each = f"{max(sizes)} numbers" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)} numbers"
+    text = f"has {each} a sample; labels are shown in figures where they have at most {MOST_VALUES}"
+    return [Finding("note", "label", text)]
 
 
 def check_set(found: CalibrationSet, state: Collection[str] = ()) -> CalibrationSet:

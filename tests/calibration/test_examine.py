@@ -217,3 +217,11 @@ def test_the_models_state_is_no_input(tmp_path):
     found = open_calibration(CalibrationSource(tmp_path), spec, None, Recorded(state={"h": "h_out"}))
     [finding] = check_set(found, ["h"]).rule["findings"]
     assert finding["input"] == "h" and finding["level"] == "note" and "h" not in examine(found, ["h"])["inputs"]
+
+
+def test_labels_too_large_for_figures_are_said_to_be_there(tmp_path):
+    large = {name: {**samples(60, seed), "label": np.zeros((60, 8, 3))} for seed, name in enumerate(("one", "other"))}
+    found = findings(tmp_path, large["one"], large["other"])
+    assert [text for level, name, text in found if name == "label"] == [
+        "has 24 numbers a sample; labels are shown in figures where they have at most 5"
+    ]
