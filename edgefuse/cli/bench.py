@@ -100,7 +100,7 @@ def _measured(a: Path, b: Path | None, device: str | None, options: Options, ste
         return bench_bundles(candidate, baseline, options, steps)
     from edgefuse.remote import connect, verbs
 
-    with connect(device) as there:
+    with connect(device, steps=steps) as there:
         return verbs.bench_bundles(there, candidate, baseline, asdict(options), steps)
 
 

@@ -97,7 +97,7 @@ def command(
     else:
         from edgefuse.remote import connect, verbs
 
-        with connect(device) as there, in_power_mode(power_mode, there):
+        with connect(device, steps=steps) as there, in_power_mode(power_mode, there):
             report = verbs.check_bundle(there, bundle, steps, **asked)
             if blame:
                 with open_bundle(bundle) as opened:

@@ -132,7 +132,7 @@ def command(
     recipe = _merge_flags(recipe, calibration, max_drop, max_latency, inputs)
     known = load_device(target) if target is not None else None
     compile_module = _import_compiler()
-    with _place(device) as place:
+    with _place(device, steps) as place:
         profile = _only(host_of(place.environment) if known is None or known.name == "host" else known, backend)
         request: Request = compile_module.Request(
             path,
@@ -161,7 +161,7 @@ def command(
 
 
 @contextlib.contextmanager
-def _place(address: str | None) -> Iterator[Place]:
+def _place(address: str | None, steps: Steps) -> Iterator[Place]:
     """Where --device says that candidates are built and measured."""
     if address is None:
         from edgefuse.places.here import Here
@@ -170,7 +170,7 @@ def _place(address: str | None) -> Iterator[Place]:
         return
     from edgefuse.places.there import connected_place
 
-    with connected_place(address) as place:
+    with connected_place(address, steps) as place:
         yield place
 
 
@@ -180,7 +180,7 @@ def _compile_bundle(path: Path, rerun: Rerun, address: str | None, steps: Steps)
             return compile_bundle(bundle, rerun, steps)
     from edgefuse.remote import connect, verbs
 
-    with connect(address) as there:
+    with connect(address, steps=steps) as there:
         return verbs.compile_bundle(there, path, rerun, steps)
 
 

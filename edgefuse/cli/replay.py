@@ -118,7 +118,7 @@ def _replay_there(
         "real_time": options.real_time,
         "staleness_ms": list(options.staleness_ms),
     }
-    with connect(device) as there:
+    with connect(device, steps=steps) as there:
         return verbs.replay_bundle(there, bundle, recording, steps, asked, options.metrics_folder)
 
 

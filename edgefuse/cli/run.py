@@ -12,6 +12,7 @@ import numpy as np
 from edgefuse.cli.device import device_option
 from edgefuse.cli.place import check_place
 from edgefuse.errors import FeedError
+from edgefuse.progress import Steps
 from edgefuse.runtime import load
 from edgefuse.spec import Array
 
@@ -54,7 +55,7 @@ def _run_there(bundle: Path, feed_path: Path, device: str) -> dict[str, Array]:
     from edgefuse.remote import connect, verbs
 
     feed = _read_feed(feed_path)
-    with connect(device) as there:
+    with connect(device, steps=Steps()) as there:
         return verbs.run_once(there, bundle, feed)
 
 

@@ -21,9 +21,9 @@ from edgefuse.latency import Latency
 from edgefuse.part_times import PartSet, PartTime
 from edgefuse.places import Timed
 from edgefuse.places.here import ASK_TIMEOUT_S, BUILD_TIMEOUT_S
-from edgefuse.places.line import Line
 from edgefuse.places.sent import Sent
 from edgefuse.plan import Candidate
+from edgefuse.progress import Steps
 from edgefuse.remote import RemoteDevice, connect
 from edgefuse.spec import Array, Feed, ModelSpec
 from edgefuse.worker.wire import Answer
@@ -39,10 +39,10 @@ AT_ONCE = 32
 
 
 @contextlib.contextmanager
-def connected_place(address: str) -> Iterator[There]:
+def connected_place(address: str, steps: Steps | None = None) -> Iterator[There]:
     """The device at *address* (``--device``), locked for us in the block. Raises :class:`DeviceError`."""
-    with connect(address) as device, Line(device) as line:
-        yield There(device, line)
+    with connect(address, steps=steps) as device:
+        yield There(device)
 
 
 class There:
@@ -51,18 +51,17 @@ class There:
     is_here = False
     _all = itertools.count(1)
 
-    def __init__(self, device: RemoteDevice, line: Line) -> None:
+    def __init__(self, device: RemoteDevice) -> None:
         """Made by :func:`connected_place`."""
         self.name = f"the device ({device.address.text.partition('?')[0]})"
         self.environment: dict[str, Any] = device.about["environment"]
         self.sent, self.closed = Sent(), list[int]()
-        self._line, self._folder = line, f"candidates-{next(self._all)}"
+        self._device, self._folder = device, f"candidates-{next(self._all)}"
         self._capabilities: dict[str, dict[str, Any]] = {}
         self._files: dict[Path, str] = {}
 
     def state(self) -> dict[str, Any]:
-        with self._line.device() as device:
-            found: dict[str, Any] = device.ask("state", {}, what="Reading the device's state").value
+        found: dict[str, Any] = self._device.ask("state", {}, what="Reading the device's state").value
         return found
 
     def capabilities(self, backend: str) -> dict[str, Any]:
@@ -120,8 +119,7 @@ class There:
 
     def fetch(self, artifact: Path, folder: Path) -> None:
         folder.mkdir()
-        with self._line.device() as device:
-            device.fetch(self._key(artifact), folder)
+        self._device.fetch(self._key(artifact), folder)
 
     def ask(
         self,
@@ -135,8 +133,7 @@ class There:
         """What was closed since the last request is closed first."""
         closed, self.closed = self.closed, []
         arguments = {**arguments, "closed": closed}
-        with self._line.device() as device:
-            return device.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what)
+        return self._device.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what)
 
     def ask_open(self, runners: Iterable[OpenThere], ask: Callable[[], Answer]) -> Answer:
         """The answer that *ask* gets of *runners*. Where the process that held them has crashed meanwhile, of another
@@ -154,15 +151,13 @@ class There:
     def file(self, path: Path) -> str:
         """What the device knows *path* by, which is sent once."""
         if path not in self._files:
-            with self._line.device() as device:
-                self._files[path] = device.put_file(path)
+            self._files[path] = self._device.put_file(path)
         return self._files[path]
 
     def _graph(self, path: Path) -> list[str]:
         """The file keeps its name, which vendors' messages tell."""
         if path not in self._files:
-            with self._line.device() as device:
-                self._files[path] = device.put_folder(path)
+            self._files[path] = self._device.put_folder(path)
         return [self._files[path], path.name]
 
     def _key(self, artifact: Path) -> str:

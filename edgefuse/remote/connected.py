@@ -61,10 +61,6 @@ class RemoteDevice:
         tell = step_teller(steps)
         return self._link.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what, step=tell)
 
-    def keep(self) -> None:
-        """Say that we are still here: without a request for long the device would end the connection."""
-        self._link.ask("missing", {"files": {}}, timeout_s=TRANSFER_S)
-
     def put_bundle(self, path: Path) -> str:
         """Send the bundle at *path* (a folder or a zip; verified first): what is missing there. Returns its id."""
         with open_bundle(path) as bundle:

@@ -22,8 +22,9 @@ from edgefuse.worker.requests import Worker, seconds
 from edgefuse.worker.store import open_store
 from edgefuse.worker.wire import PROTOCOL, SILENCE_S, Frame, own_channel
 
-IDLE_S = 3600.0
-"""Without a request for so long the connection is given up, and with it the lock, though its user's end is alive."""
+IDLE_S = 6 * 3600.0
+"""Without a request for so long the connection is given up, and with it the lock, though its user's end is alive: a
+debugger is open, say. Quantizing a large model at the workstation may take an hour or two."""
 
 GREETING_S = 60.0
 TURN_S = 0.5

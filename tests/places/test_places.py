@@ -15,7 +15,6 @@ from edgefuse.device import host_of
 from edgefuse.errors import TimeLimitError, ToolchainError, UnreachableError
 from edgefuse.golden import answering, read_golden
 from edgefuse.places import Place
-from edgefuse.places.line import Line
 from edgefuse.places.there import AT_ONCE, There
 from edgefuse.plan import Candidate
 from edgefuse.progress import Steps
@@ -137,24 +136,6 @@ def test_a_lost_connection_is_not_a_candidates_fault(
     there = own_connection
     builder = Builder(tmp_path, golden, SPEC, host_of(there.environment), there)
     there.capabilities("openvino")
-    with there._line.device() as device:
-        device._link.close()
+    there._device._link.close()
     with pytest.raises(UnreachableError):
         builder.build({"float": tiny_onnx}, ["float"], set(), Steps(quiet=True))
-
-
-def test_a_device_that_is_asked_for_nothing_is_told_that_we_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = []
-
-    class Device:
-        def keep(self):
-            kept.append(1)
-            if len(kept) == 3:
-                raise UnreachableError("the cable was pulled")
-
-    monkeypatch.setattr("edgefuse.places.line.KEEP_S", 0.01)
-    with Line(Device()) as line:
-        line._thread.join(10.0)
-        assert len(kept) == 3
-        with pytest.raises(UnreachableError, match="cable"), line.device():
-            pass
