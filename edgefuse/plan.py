@@ -73,7 +73,8 @@ def wanted_precisions(asked: str, supported: Sequence[str], device: str) -> list
     return list(dict.fromkeys([FLOAT, asked]))
 
 
-def as_asked(candidates: Mapping[str, Candidate], precision: str) -> Choice:
-    """What was asked for is not chosen."""
-    chosen = candidates[precision]
+def as_asked(candidates: Mapping[str, Candidate], precision: str, graph: str = "") -> Choice:
+    """What was asked for is not chosen; of several graphs in that precision it is *graph*."""
+    fitting = [item for item in candidates.values() if item.precision == precision]
+    chosen = next((item for item in fitting if item.graph == graph), fitting[0])
     return Choice(chosen.name, precision, chosen.graph, f"{precision}: as asked for")

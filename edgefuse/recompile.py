@@ -159,7 +159,7 @@ def _compile_into(
             step.note(choice.reason)
         candidates = search.candidates
     else:
-        choice = as_asked(candidates, precisions[-1])
+        choice = as_asked(candidates, precisions[-1], bundle.manifest["plan"]["graph"])
     chosen = candidates[choice.name]
     with steps.step("Checking accuracy"), _stages(builder, folder / EMULATED, chosen) as stages:
         arrows = arrows_between(list(stages))

@@ -293,3 +293,19 @@ def test_where_plain_int8_is_beyond_the_limit_a_mixed_graph_is_made_for_the_devi
     assert all(row["sqnr_db"] > rows["int8"]["sqnr_db"] for row in mixed)
     assert {row["graph"] for row in mixed} <= set(verify(tmp_path / "mixed.edgefuse").graphs)
     assert any("/" in loss["name"] for loss in report["plan"]["sensitivity"])  # by block
+
+
+def test_a_finished_bundle_with_a_variant_of_a_graph_is_compiled_again(copy_of_bundle, tmp_path):
+    new = {"float": "float", "int8": "int8-parts"}
+
+    def change(manifest):
+        manifest["graphs"] = {new[name]: file for name, file in manifest["graphs"].items()}
+        manifest["plan"]["graph"] = "int8-parts"
+
+    report = json.loads((copy_of_bundle / "report.json").read_text())
+    report["graphs"] = [{**item, "graph": new[item["graph"]]} for item in report["graphs"]]
+    (copy_of_bundle / "report.json").write_text(json.dumps(report))
+    rewrite_manifest(copy_of_bundle, change)
+    report = finish(copy_of_bundle, tmp_path / "again.edgefuse")
+    assert report["plan"]["graph"] == "int8-parts" and report["plan"]["precision"] == "int8"
+    assert verify(tmp_path / "again.edgefuse").manifest["plan"]["name"] == "int8 parts"
