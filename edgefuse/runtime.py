@@ -51,12 +51,7 @@ def open_runner(bundle: Bundle, blobs: Path | None = None, *, parts: bool = Fals
     """The bundle's artifact in its backend, or its *parts*, after the device has been found to match; *blobs* is the
     cache's folder."""
     if bundle.portable:
-        target = bundle.manifest["target"]["name"]
-        raise DeviceMismatchError(
-            f"is portable: it has not been compiled on its device yet (target {target})",
-            where=str(bundle.shown),
-            hint=_compile_here(bundle),
-        )
+        raise portable_error(bundle)
     made = bundle.manifest["artifact"]
     name = str(made["backend"])
     backend = load_backend(name)
@@ -71,6 +66,15 @@ def open_runner(bundle: Bundle, blobs: Path | None = None, *, parts: bool = Fals
     if made["calls"] == "parts" or (parts and made["parts"]):
         return open_parts(bundle, blobs)
     return _open(bundle, bundle.artifact, bundle.spec, bundle.settings, blobs)
+
+
+def portable_error(bundle: Bundle) -> DeviceMismatchError:
+    target = bundle.manifest["target"]["name"]
+    return DeviceMismatchError(
+        f"is portable: it has not been compiled on its device yet (target {target})",
+        where=str(bundle.shown),
+        hint=_compile_here(bundle),
+    )
 
 
 def open_float(bundle: Bundle) -> Runner:

@@ -52,7 +52,7 @@ class Case:
 
     def ask(self, job: str, arguments: Mapping[str, Any], what: str, timeout_s: float | None = None) -> Answer:
         """A job for this bundle, which is sent unless it is there."""
-        sent = self.device.put_bundle(self.bundle.path)
+        sent = self.device.put_bundle(self.bundle.path, self.bundle.shown)
         return self.device.ask(job, {"bundle": sent, **arguments}, what=what, timeout_s=timeout_s)
 
     def answers(self) -> Path:

@@ -72,7 +72,7 @@ class RemoteModel:
 
     def __call__(self, feed: Feed) -> dict[str, Array]:
         """All outputs for one complete feed. Raises ``FeedError``, and as :meth:`Connection.ask`."""
-        arguments = {"bundle": self.device.put_bundle(self.bundle.path)}
+        arguments = {"bundle": self.device.put_bundle(self.bundle.path, self.bundle.shown)}
         return dict(self.device.ask("answers", arguments, arrays=feed, what="Running one feed").arrays)
 
 
@@ -102,7 +102,7 @@ class Replay:
         device = run.device
         folder = require_recipe(run.settings.recipe).resolve().parent if run.settings.recipe else None
         arguments = {
-            "bundle": device.put_bundle(self.bundle.path),
+            "bundle": device.put_bundle(self.bundle.path, self.bundle.shown),
             "recording": device.put_folder(path),
             "name": path.name if path.is_file() else "",
             "tick": tick,

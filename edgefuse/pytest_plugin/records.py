@@ -23,6 +23,7 @@ import numpy as np
 from edgefuse.bundle import Bundle
 from edgefuse.errors import CalibrationError, InputError
 from edgefuse.pytest_plugin.case import DEVICE, row_of
+from edgefuse.runtime import portable_error
 from edgefuse.samples import SampleWriter, iterate_rows, read_headers
 from edgefuse.spec import Array
 
@@ -33,6 +34,9 @@ NAMES = {"bundle": "bundle", "backend": "backend", "precision": "precision", "de
 
 
 def record_key(bundle: Bundle, device_class: str) -> Key:
+    """Raises ``DeviceMismatchError`` for a bundle that no device has compiled yet."""
+    if bundle.portable:
+        raise portable_error(bundle)
     made = bundle.manifest["artifact"]
     return {
         "bundle": str(bundle.manifest["checksum"]),
@@ -43,8 +47,10 @@ def record_key(bundle: Bundle, device_class: str) -> Key:
 
 
 def records_folder(bundle: Path, golden_dir: Path | None) -> Path:
-    """A zip has the same as the folder that it was made of."""
-    return (golden_dir or bundle.parent) / f"{bundle.name.removesuffix('.zip')}.golden"
+    """A zip has the same as the folder that it was made of. *golden_dir* is the folder that this one lies in, or this
+    one itself."""
+    name = f"{bundle.name.removesuffix('.zip')}.golden"
+    return golden_dir if golden_dir and golden_dir.name == name else (golden_dir or bundle.parent) / name
 
 
 def record_path(folder: Path, key: Key) -> Path:

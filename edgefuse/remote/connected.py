@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +15,7 @@ from typing import Any
 
 from edgefuse.bundle import open_bundle, sha256
 from edgefuse.bundle_writer import new_bundle
-from edgefuse.errors import InputError, ToolchainError
+from edgefuse.errors import EdgeFuseError, InputError, ToolchainError
 from edgefuse.manifest import MANIFEST
 from edgefuse.progress import Step, Steps
 from edgefuse.remote.address import Address
@@ -34,6 +36,7 @@ class RemoteDevice:
 
     def __init__(self, address: Address, link: Link) -> None:
         self.address, self._link = address, link
+        self._bundles: dict[str, Path] = {}
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -59,16 +62,23 @@ class RemoteDevice:
         where the device's memory did not suffice, :class:`UnreachableError` where the connection broke.
         """
         tell = step_teller(steps)
-        return self._link.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what, step=tell)
+        try:
+            return self._link.ask(job, arguments, arrays=arrays, timeout_s=timeout_s, what=what, step=tell)
+        except EdgeFuseError as error:
+            for key, path in self._bundles.items():
+                _name_users_bundle(error, key, path, self.address.text)
+            raise
 
-    def put_bundle(self, path: Path) -> str:
-        """Send the bundle at *path* (a folder or a zip; verified first): what is missing there. Returns its id."""
+    def put_bundle(self, path: Path, shown: Path | None = None) -> str:
+        """Send the bundle at *path* (a folder or a zip; verified first): what is missing there. Returns its id. What
+        goes wrong with it there is told of *shown*, the path that the user knows [*path*]."""
         with open_bundle(path) as bundle:
             manifest = bundle.path / MANIFEST
             digest = sha256(manifest)
             files = {name: str(item["sha256"]) for name, item in bundle.manifest["files"].items()} | {MANIFEST: digest}
             self._put({files[name]: bundle.path / name for name in files})
             self._place(digest, files)
+        self._bundles[digest] = shown or path
         return digest
 
     def put_folder(self, path: Path) -> str:
@@ -147,6 +157,17 @@ class RemoteDevice:
         """A bundle that a job has made, to *out*: whole or not at all."""
         with new_bundle(out) as folder:
             self.fetch(key, folder, known)
+
+
+def _name_users_bundle(error: EdgeFuseError, key: str, path: Path, address: str) -> None:
+    """An error of a job speaks of the device's copy, and as it would on the device."""
+    copy = re.compile(rf"\S*/folders/{key}/tree\b")
+    if not copy.search(f"{error.where} {error.what}"):
+        return
+    error.where = re.sub(rf".*/folders/{key}/tree\b", lambda _: str(path), error.where)
+    error.what = copy.sub(lambda _: str(path), error.what).replace("this machine", "the device")
+    again = f"edgefuse compile {shlex.quote(str(path))} --device {shlex.quote(address)}"
+    error.hint = error.hint.replace("edgefuse compile tree", again).replace("this machine", "the device")
 
 
 def step_teller(steps: Steps | None) -> Callable[[dict[str, Any]], None]:

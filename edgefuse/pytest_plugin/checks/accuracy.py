@@ -53,7 +53,7 @@ def _blame(case: Case) -> tuple[dict[str, Any] | None, list[str]]:
         what = f"the part where the error starts is not looked for: {error.name} is not installed here"
         return None, [f"{what}. pip install 'edgefuse[compile]'"]
     try:
-        sent = case.device.put_bundle(case.bundle.path)
+        sent = case.device.put_bundle(case.bundle.path, case.bundle.shown)
         found = find_parts_at_fault(case.bundle, run_on(case.device.remote(), case.bundle, sent), judge=case.judge)
     except EdgeFuseError as error:
         return None, [f"the part where the error starts cannot be told: {error.what}"]
