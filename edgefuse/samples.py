@@ -6,6 +6,7 @@ stream: memory holds one sample, whatever the file's size. Standard library and 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
 import math
@@ -167,7 +168,8 @@ class SampleWriter:
 
     def _remove_parts(self) -> None:
         for part, stream, _ in self.columns.values():
-            stream.close()
+            with contextlib.suppress(OSError):  # a full disk, which has been told
+                stream.close()
             part.unlink(missing_ok=True)
 
     def __enter__(self) -> SampleWriter:

@@ -14,12 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgefuse.device_state import remarks
-from edgefuse.errors import (
-    AuthenticationError,
-    EdgeFuseError,
-    MissingRuntimeError,
-    UnreachableError,
-)
+from edgefuse.errors import DeviceError, EdgeFuseError, UnreachableError
 from edgefuse.remote import RemoteDevice, connect, parse_address
 from edgefuse.spec import Array
 from edgefuse.worker.wire import Answer
@@ -28,9 +23,6 @@ Result = TypeVar("Result")
 
 IDLE_S = 600.0
 """A worker gives up after a quarter of an hour without a request; a suite may be busy elsewhere for longer."""
-
-LOST = (UnreachableError, AuthenticationError, MissingRuntimeError)
-"""A second try to connect would take its time and fail alike."""
 
 
 class Connection:
@@ -56,7 +48,8 @@ class Connection:
         return self.remote().about
 
     def remote(self) -> RemoteDevice:
-        """The connected device itself. Raises ``DeviceError``; the same at once where connecting has failed before."""
+        """The connected device itself. Raises ``DeviceError``; the same at once where connecting has failed before: a
+        second try would take its time, or wait for its turn once more, and fail alike."""
         if self._device is not None and time.monotonic() - self._last > IDLE_S:
             self.release()
         if self._device is None:
@@ -71,11 +64,12 @@ class Connection:
             if self.turns:
                 self._stack.enter_context(_turn(self.address.text))
             device = self._stack.enter_context(connect(self.address.text))
-            record = {"address": self.address.text, **device.about, "device_state": {"before": _state(device)}}
-        except LOST as error:
+        except BaseException as error:
             self._stack.close()
-            self._lost = error
+            self._lost = error if isinstance(error, DeviceError) else None
             raise
+        try:
+            record = {"address": self.address.text, **device.about, "device_state": {"before": _state(device)}}
         except BaseException:
             self._stack.close()
             raise
@@ -83,11 +77,11 @@ class Connection:
         self.records.append(record)
         return device
 
-    def put_bundle(self, path: Path) -> str:
-        """Send the bundle at *path* unless it is there; returns what jobs call it."""
+    def put_bundle(self, path: Path, shown: Path | None = None) -> str:
+        """Send the bundle at *path*, which the user knows as *shown*, unless it is there; returns what jobs call it."""
         device = self.remote()
         if path not in self._sent:
-            self._sent[path] = self._request(lambda: device.put_bundle(path))
+            self._sent[path] = self._request(lambda: device.put_bundle(path, shown))
         return self._sent[path]
 
     def put_folder(self, path: Path) -> str:

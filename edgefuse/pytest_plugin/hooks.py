@@ -97,13 +97,16 @@ class RunHooks:
             self._run.bundles.update(bundles)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A report that was asked for and is not there is no success."""
         run = self._run
         run.close()
         if run.is_worker:
             vars(run.config)["workeroutput"][OUTPUT] = [(run.devices, run.bundles)]
         elif not run.config.option.collectonly:
             self._write()
+            if self._unwritten and session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _write(self) -> None:
         from edgefuse.pytest_plugin.report import write_report
@@ -113,7 +116,7 @@ class RunHooks:
             if settings.report is not None:
                 write_report(settings.report, self._run)
         except OSError as error:
-            self._unwritten = f"{error.filename}: {error.strerror}"
+            self._unwritten = f"--edgefuse-report: could not write {settings.report}: {error.strerror}"
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -121,7 +124,9 @@ class RunHooks:
 
         write_summary(terminalreporter, self._run)
         if self._unwritten:
-            terminalreporter.write_line(f"could not be written: {self._unwritten}", red=True)
+            terminalreporter.write_line(self._unwritten, red=True)
+        elif self._run.found and self._run.settings.report is not None:
+            terminalreporter.write_line(f"report: {self._run.settings.report}")
 
 
 def _asked_at(error: EdgeFuseError, item: pytest.Item) -> str:

@@ -1,4 +1,5 @@
-"""What the plugin is asked for on pytest's command line, and in its configuration file. Imports nothing of EdgeFuse."""
+"""What the plugin is asked for on pytest's command line, and in its configuration file. Imports nothing of EdgeFuse
+until something is asked for."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         help="Record this device's answers for the test `golden`; refused where CI is set.",
     )
-    option("--edgefuse-golden-dir", metavar="DIR", help="Where they are (default: NAME.edgefuse.golden beside it).")
+    option("--edgefuse-golden-dir", metavar="DIR", help="The folder of NAME.edgefuse.golden/ (default: the bundle's).")
     option("--edgefuse-recipe", metavar="RECIPE", help="The recipe whose custom metric to use.")
     option("--edgefuse-recording", metavar="PATH", help="What the fixture edgefuse_replay replays.")
     option("--edgefuse-timeout", type=float, metavar="S", help=f"Seconds for one request (default: {TIMEOUT_S:g}).")
@@ -66,7 +67,7 @@ def read_settings(config: pytest.Config) -> Settings:
         )
     return Settings(
         bundles=tuple(folder / path for path in get("edgefuse_bundle") or ()),
-        device=get("edgefuse_device") or config.getini("edgefuse_device") or DEVICE,
+        device=_address(get("edgefuse_device") or config.getini("edgefuse_device") or DEVICE),
         report=_new_file(get("edgefuse_report"), "--edgefuse-report", ".json", folder),
         update_golden=get("edgefuse_update_golden"),
         golden_dir=golden,
@@ -76,6 +77,16 @@ def read_settings(config: pytest.Config) -> Settings:
         strict=get("edgefuse_strict"),
         history=_new_file(get("edgefuse_history"), "--edgefuse-history", ".jsonl", folder),
     )
+
+
+def _address(text: str) -> str:
+    from edgefuse.errors import UsageError
+    from edgefuse.remote.address import parse_address
+
+    try:
+        return parse_address(text).text
+    except UsageError as error:
+        raise pytest.UsageError(f"--edgefuse-device: {error.what}. {error.hint}") from None
 
 
 def _in_ci() -> bool:

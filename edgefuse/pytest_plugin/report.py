@@ -29,7 +29,7 @@ def write_summary(terminal: Any, run: Run) -> None:
     """One line for each check that found something, and what is remarkable about the device."""
     if not run.found:
         return
-    terminal.section("EdgeFuse")
+    terminal.write_sep("=", "EdgeFuse")
     for record in run.devices[:1]:
         machine = record["environment"]
         terminal.write_line(f"on {record['address']}: {machine['cpu']}, {machine['cores']} cores, {_packages(machine)}")
@@ -43,8 +43,8 @@ def write_summary(terminal: Any, run: Run) -> None:
         terminal.write(f"{item['test']:<{test}}  ")
         terminal.write(f"{word:<12}", **{STYLES[item["verdict"]]: True})
         terminal.write_line(f"  {extra}{item['summary'].splitlines()[0]}")
-    if run.settings.report is not None:
-        terminal.write_line(f"report: {run.settings.report}")
+        if item["verdict"] == SKIPPED and item["hint"]:
+            terminal.write_line(f"{'':<{test + 2}}{item['hint']}")
 
 
 def _packages(machine: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgefuse.child import os_error
 from edgefuse.errors import EdgeFuseError
 from edgefuse.pytest_plugin.checks import load_check
 from edgefuse.pytest_plugin.options import Settings, read_settings
@@ -89,10 +90,16 @@ class Run:
         try:
             case = Case(path, self.bundle(path), self.device, limits, self.settings, self.folder)
             return load_check(name).run(case)
-        except EdgeFuseError as error:
+        except (EdgeFuseError, OSError) as error:
             if self.config.option.fulltrace:
                 raise
-            return failed_check(name, error)
+            return failed_check(name, error if isinstance(error, EdgeFuseError) else self._refused(error))
+
+    def _refused(self, error: OSError) -> EdgeFuseError:
+        """A full disk, say: no defect. Of a file that is being written the system does not say the name."""
+        found = os_error(error)
+        found.where = found.where or str(self.folder)
+        return found
 
     def settle(self, item: pytest.Item, bundle: Path, findings: Sequence[Finding]) -> None:
         """Note *findings* of *bundle* in *item*, and raise what they make of it."""

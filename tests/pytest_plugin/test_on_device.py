@@ -133,11 +133,7 @@ def test_what_a_device_refuses_is_a_failed_test_and_no_traceback(here):
     unreachable.stdout.re_match_lines([r"integrity: (Unreachable|MissingTool)Error: .*"])
     late = here.runpytest("tiny.edgefuse::latency", "tiny.edgefuse::integrity", "--edgefuse-timeout=0.1")
     late.stdout.fnmatch_lines(["latency: TimeLimitError: *did not finish within 0.1 s", "It was killed there*"])
-    wrong = here.runpytest("tiny.edgefuse::integrity", "--edgefuse-device=robot@10.0.0.5")
-    wrong.stdout.fnmatch_lines(
-        ["integrity: UsageError: *'robot@10.0.0.5' is no address*", "*Did you mean ssh://robot@*"]
-    )
-    assert all("Traceback" not in result.stdout.str() for result in (unreachable, late, wrong))
+    assert all("Traceback" not in result.stdout.str() for result in (unreachable, late))
 
 
 USERS = """
