@@ -30,6 +30,8 @@ MEMORY_WORDS = r"MemoryError|std::bad_alloc|Cannot allocate memory"
 """The last that Python, C++ and the C library say of it."""
 MEMORY_HINT = "The device has too little memory for it. End other programs there, or compile a smaller model."
 
+KILLED_HINT = "No program does that to itself: somebody ended it, or the system for want of memory (dmesg says so)."
+
 
 def call(function: str, arguments: dict[str, Any], *, what: str, timeout_s: float = TIMEOUT_S) -> Any:
     """The JSON result of ``module:function(**arguments)``, run in a fresh interpreter.
@@ -85,17 +87,11 @@ def _run(arguments: list[str], given: str, log: Path, what: str, timeout_s: floa
 
 def crash_of(code: int, what: str, log: Path, kills_before: int) -> CrashError:
     """The error of a process that ended with *code* and no answer; *kills_before* is :func:`oom_kills` at its start."""
-    last = _last_words(log)
-    if re.search(MEMORY_WORDS, last):
-        return OutOfMemoryError(f"{what} ran out of memory{last}", hint=MEMORY_HINT)
-    killed = code == -signal.SIGKILL
-    if killed and oom_kills() > kills_before:
-        return OutOfMemoryError(f"{what} was killed by SIGKILL for want of memory{last}", hint=MEMORY_HINT)
-    if code < 0:
-        how = f"was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if killed else "")
-    else:
-        how = f"ended with exit code {code}"
-    return CrashError(f"{what} {how}{last}", hint=_advice())
+    last, killed = _last_words(log), code == -signal.SIGKILL
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if re.search(MEMORY_WORDS, last) or (killed and oom_kills() > kills_before):
+        return OutOfMemoryError(f"{what} {how} for want of memory{last}", hint=MEMORY_HINT)
+    return CrashError(f"{what} {how}{last}", hint=KILLED_HINT if killed else _advice())
 
 
 def _last_words(log: Path) -> str:

@@ -129,6 +129,15 @@ def test_a_hung_job_is_killed_at_its_limit_with_all_that_it_has_started(rig: Rig
     rig.assert_clean()
 
 
+def test_temporary_files_go_with_the_connection(rig: Rig) -> None:
+    """Whoever made them is killed, and does not remove them."""
+    with rig.connect() as device:
+        made = Path(fault(device, "temporary").value)
+        assert made.is_dir()
+    assert eventually(lambda: not made.exists(), 10.0)
+    rig.assert_clean()
+
+
 def test_no_memory_is_an_error_of_its_own_and_the_connection_stays(rig: Rig) -> None:
     with rig.connect() as device:
         fault(device, "limit", megabytes=256)
@@ -139,7 +148,7 @@ def test_no_memory_is_an_error_of_its_own_and_the_connection_stays(rig: Rig) -> 
 
 @pytest.mark.parametrize("said", ["terminate called\n  what():  std::bad_alloc\n", "MemoryError\n"])
 def test_last_words_of_no_memory_are_understood(rig: Rig, said: str) -> None:
-    with rig.connect() as device, pytest.raises(OutOfMemoryError, match="The test's job ran out of memory"):
+    with rig.connect() as device, pytest.raises(OutOfMemoryError, match="The test's job .* for want of memory"):
         fault(device, "leave", code=134, said=said)
 
 
