@@ -158,5 +158,5 @@ def _say(what: str, where: str, hint: str) -> None:
     place = f"{where}: " if where else ""
     with contextlib.suppress(OSError):  # nobody may be listening; the exit code still tells
         click.echo(f"{click.style('error:', fg='red', bold=True)} {place}{what}", err=True)
-        if hint:
-            click.echo(f"  {hint}", err=True)
+        for line in hint.splitlines():
+            click.echo(f"  {line}", err=True)

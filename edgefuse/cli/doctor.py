@@ -8,10 +8,13 @@ from dataclasses import asdict
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgefuse.cli.device import device_option
 from edgefuse.doctor import Finding, can_run, examine
+
+LONGEST = 56
+"""A command that is not broken in a terminal of 80 columns."""
 
 MARKS = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
 
@@ -34,10 +37,11 @@ def command(device: str | None, as_json: bool) -> int:
 
 def _print(findings: list[Finding]) -> None:
     """Short cures in the table; commands to copy below it, never broken."""
-    console, table, below = Console(highlight=False), Table(box=None, show_header=False), []
+    console, table, below = Console(highlight=False), Table("", "", Column(overflow="fold"), box=None), []
+    table.show_header = False
     for item in findings:
         cure = item.cure if not item.ok else ""
-        if "\n" in cure:
+        if "\n" in cure or (item.ok is False and len(cure) > LONGEST):
             below.append(item)
         text = f"{item.text}\n{cure}" if cure and item not in below else item.text
         table.add_row(item.name, MARKS[item.ok], escape(text))  # 'edgefuse[compile]' is no markup

@@ -66,7 +66,7 @@ def _suggest(text: str, kind: str) -> str:
     if "@" in text and "://" not in text:
         return f"Expected {FORMS}. Did you mean ssh://{text}?"
     guess = "" if kind in ("ssh", "labgrid") else nearest(kind, ("local", "ssh"))
-    return f"Expected {FORMS}. {guess}".strip()
+    return f"Expected {FORMS}. {guess if guess.startswith('Did') else ''}".strip()
 
 
 def _options(query: str, kind: str) -> dict[str, Any]:

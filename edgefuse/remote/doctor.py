@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
-from edgefuse.doctor import Finding
+from edgefuse.doctor import RUN_PACKAGES, Finding
 from edgefuse.errors import MissingRuntimeError, VersionMismatchError
 from edgefuse.remote import connect, parse_address, transport_of
 from edgefuse.remote.address import Address
 from edgefuse.remote.process import start
+from edgefuse.remote.ssh import OPTIONS
 from edgefuse.version import __version__
 
 PROBE_S = 60.0
@@ -29,6 +32,9 @@ done
 """Plain POSIX shell: the device may have nothing else."""
 
 OLDEST = (3, 10)
+DEFAULT_PYTHON = "python3"
+WORKSTATION = ("compile", "trt-check")
+"""What doctor finds and no device needs."""
 
 
 def examine_device(text: str) -> list[Finding]:
@@ -45,7 +51,28 @@ def examine_device(text: str) -> list[Finding]:
     except (MissingRuntimeError, VersionMismatchError) as error:
         return [_reached(text), *_without_runtime(parse_address(text), error.what)]
     worker = Finding("edgefuse", True, f"EdgeFuse {version} there, {__version__} here")
-    return [_reached(text), worker, *(Finding(**item) for item in found), _took(seconds)]
+    there = _of_a_device([Finding(**item) for item in found], parse_address(text))
+    return [_reached(text), worker, *there, _took(seconds)]
+
+
+def _of_a_device(found: list[Finding], address: Address) -> list[Finding]:
+    """Without what only a workstation needs; the commands are those for that machine."""
+    able = any(item.ok for item in found if item.name in RUN_PACKAGES)
+    kept = []
+    for item in found:
+        if able and not item.ok and item.name == "onnxruntime":
+            item = replace(item, ok=None, cure="")
+        if item.ok is False and item.cure.startswith("pip install"):
+            item = replace(item, cure=_there(address, item.cure))
+        if item.name not in WORKSTATION:
+            kept.append(item)
+    return kept
+
+
+def _there(address: Address, install: str) -> str:
+    if address.kind == "local":
+        return f"{shlex.quote(address.python or sys.executable)} -m {install}"
+    return f"{_shell(address)} {shlex.quote(f'{shlex.quote(address.python or DEFAULT_PYTHON)} -m {install}')}"
 
 
 def _reached(text: str) -> Finding:
@@ -59,6 +86,9 @@ def _took(seconds: float) -> Finding:
 def _without_runtime(address: Address, why: str) -> list[Finding]:
     told = _ask_shell(address)
     system = Finding("system", None, told.get("system", "its shell does not say"))
+    if "system" not in told:
+        cure = f"Can it run commands? Try: {_shell(address)} uname"
+        return [system, Finding("edgefuse", False, why, cure)]
     pythons = [words for words in _pythons(told) if words[1] >= OLDEST]
     if not pythons:
         cure = "Install it there: sudo apt install python3 python3-venv (Debian 12, Ubuntu 22.04 or later)"
@@ -69,12 +99,13 @@ def _without_runtime(address: Address, why: str) -> list[Finding]:
 
 
 def _ask_shell(address: Address) -> dict[str, str]:
-    """What the probe printed, by its first word; several lines of one word are joined."""
-    command, environment = transport_of(address).command(address, ("sh", "-c", PROBE))
+    """What the probe printed, by its first word; several lines of one word are joined. The probe goes in on standard
+    input: csh cannot quote several lines."""
+    command, environment = transport_of(address).command(address, ("sh",))
     with tempfile.TemporaryFile(prefix="edgefuse-") as log:
         process = start(command, environment, log)
         try:
-            out, _ = process.communicate(timeout=PROBE_S)
+            out, _ = process.communicate(PROBE.encode(), timeout=PROBE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -100,13 +131,16 @@ def _install(address: Address, told: Mapping[str, str], python: str, venv: bool)
     see = "--system-site-packages " if jetson else ""
     what = "edgefuse" if jetson else "edgefuse[openvino]"
     there = f"{first}{python} -m venv {see}{folder} && {folder}/bin/pip install '{what}=={__version__}'"
-    run, _ = transport_of(address).command(address, ("sh", "-c", there))
-    shown = there if address.kind == "local" else f"ssh {_host(run)} {shlex.quote(there)}"
+    shown = there if address.kind == "local" else f"{_shell(address)} {shlex.quote(there)}"
     return f"{shown}\nThen: --device '{address.text.partition('?')[0]}?python={folder}/bin/python'"
 
 
-def _host(command: list[str]) -> str:
-    """Of ssh's command line what a person types: port and host."""
-    end = command.index("--")
-    port = [*command[command.index("-p") : command.index("-p") + 2]] if "-p" in command[:end] else []
-    return shlex.join([*port, command[end + 1]])
+def _shell(address: Address) -> str:
+    """What a person types before a command that is to run there."""
+    if address.kind == "local":
+        return "sh -c"
+    run, _ = transport_of(address).command(address, ("true",))
+    end = run.index("--")
+    start = end - run[:end][::-1].index(OPTIONS[0]) - 1
+    chosen = [run[at + step] for at in range(start, end) if run[at] in ("-p", "-J") for step in (0, 1)]
+    return shlex.join([*run[:start], *chosen, run[end + 1]])

@@ -13,8 +13,6 @@ from edgefuse.remote.runtime_errors import runtime_failure
 
 def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     if run[0] != "python":
-        return list(run), {}
-    if run[0] != "python":
         return [*run], {}
     if address.python:
         return [_program(address.python), *run[1:]], {}

@@ -54,4 +54,5 @@ def install_hint(address: Address) -> str:
 
 
 def last_line(said: str) -> str:
-    return next((line.strip()[:200] for line in reversed(said.splitlines()) if line.strip()), "")
+    """Not the one with which a shell points at a character (fish)."""
+    return next((line.strip()[:200] for line in reversed(said.splitlines()) if line.strip(" ^~")), "")

@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 
-from edgefuse.errors import AuthenticationError, DeviceError, MissingToolError, UnreachableError
+from edgefuse.errors import AuthenticationError, DeviceError, MissingToolError, UnreachableError, UsageError
 from edgefuse.remote.address import Address
 from edgefuse.remote.runtime_errors import last_line, runtime_failure
 
@@ -38,8 +38,8 @@ REFUSED = (
 
 
 def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
-    """Raises :class:`MissingToolError`."""
-    client = shlex.split(os.environ.get("EDGEFUSE_SSH", "ssh"))
+    """Raises :class:`MissingToolError`, :class:`UsageError`."""
+    client = _client()
     if not client or shutil.which(client[0]) is None:
         where = "EDGEFUSE_SSH" if "EDGEFUSE_SSH" in os.environ else address.text
         cure = "Install OpenSSH's client: sudo apt install openssh-client"
@@ -50,6 +50,15 @@ def command(address: Address, run: tuple[str, ...]) -> tuple[list[str], dict[str
     host = f"{address.user}@{address.name}" if address.user else address.name
     jump = ("-J", address.jump) if address.jump else ()
     return [*client, *OPTIONS, *port, *jump, "--", host, there], {}
+
+
+def _client() -> list[str]:
+    """Raises :class:`UsageError`."""
+    given = os.environ.get("EDGEFUSE_SSH", "ssh")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise UsageError(f"{given!r} is no command: {error}", where="EDGEFUSE_SSH") from None
 
 
 def _quoted(path: str) -> str:
@@ -65,14 +74,19 @@ def failure(address: Address, code: int | None, said: str) -> DeviceError:
         return AuthenticationError(
             f"SSH was refused: {line.strip()[:200]}",
             where=address.text,
-            hint=f"It must work without a password: ssh {_plain(address)} true\n"
+            hint=f"It must work without a password: {typed(address)} true\n"
             "A new device's host key is accepted, and a key installed, with: ssh-copy-id " + _plain(address),
         )
     return UnreachableError(
         f"no connection: {last_line(said) or 'ssh gave no reason'}",
         where=address.text,
-        hint=f"Is it on, and in this network? Try: ssh {_plain(address)} true",
+        hint=f"Is it on, and in this network? Try: {typed(address)} true",
     )
+
+
+def typed(address: Address) -> str:
+    """What a person types to reach the device's shell."""
+    return f"{os.environ.get('EDGEFUSE_SSH', 'ssh')} {_plain(address)}"
 
 
 def _plain(address: Address) -> str:

@@ -30,7 +30,8 @@ class Executor:
     @classmethod
     def start(cls, work: Path) -> Executor:
         """In a session of its own, so that a signal to it reaches no one else; marked, so that its offspring is found;
-        not in the user's folder, whose ``json.py`` would be imported."""
+        not in the user's folder, whose ``json.py`` would be imported; its temporary files in *work*, so that they go
+        with the connection when it is killed."""
         root, kills = str(Path(__file__).resolve().parents[2]), oom_kills()
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         with (work / LOG).open("wb") as stream:
@@ -39,7 +40,7 @@ class Executor:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env={**os.environ, "PYTHONPATH": path, MARK: work.name},
+                env={"TMPDIR": str(work), **os.environ, "PYTHONPATH": path, MARK: work.name},
                 cwd="/",
                 start_new_session=True,
             )

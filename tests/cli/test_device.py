@@ -64,6 +64,7 @@ def test_doctor_examines_the_device(cli):
     found = {item["name"]: item for item in json.loads(done.out)}
     assert done.code == 0 and found["connection"]["ok"] and found["openvino"]["ok"]
     assert sys.version.split()[0] in found["python"]["text"]
+    assert not {"compile", "trt-check"} & found.keys(), "no device needs them"
 
 
 def test_doctor_says_how_edgefuse_gets_there(cli, tmp_path):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgefuse.errors import MissingToolError, UnreachableError
+from edgefuse.errors import MissingToolError, UnreachableError, UsageError
 from edgefuse.remote import connect
+from edgefuse.remote.doctor import examine_device
 from tests.remote.rig import Rig, eventually, fault
 from tests.remote.ssh_place import SshPlace
 
@@ -55,6 +56,27 @@ def test_no_client_is_a_missing_tool(openssh: SshPlace, monkeypatch: pytest.Monk
     with pytest.raises(MissingToolError, match="there is no") as caught, connect(openssh.address()):
         pass
     assert "openssh-client" in caught.value.hint
+
+
+def test_a_client_that_is_no_command_is_the_user_s_mistake(openssh: SshPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFUSE_SSH", "ssh -F 'lab.config")
+    with pytest.raises(UsageError, match="No closing quotation"), connect(openssh.address()):
+        pass
+
+
+def test_doctor_names_commands_for_the_user_s_own_client(openssh: SshPlace) -> None:
+    found = {item.name: item for item in examine_device(openssh.address(python="/there/is/none"))}
+    assert found["python"].ok and "Linux" in found["system"].text
+    assert found["edgefuse"].cure.startswith(f"{openssh.ssh} -p {openssh.port} {openssh.user}@127.0.0.1 '")
+
+
+def test_doctor_does_not_say_of_a_mute_shell_that_it_has_no_python(openssh: SshPlace) -> None:
+    """An account that may not log in, say."""
+    keys = openssh.folder / "authorized_keys"
+    keys.write_text(f'command="exit 3" {keys.read_text()}')
+    found = {item.name: item for item in examine_device(openssh.address())}
+    assert "python" not in found and found["edgefuse"].ok is False
+    assert found["edgefuse"].cure.endswith("127.0.0.1 uname")
 
 
 def test_a_client_that_is_killed_is_a_broken_connection_and_the_device_is_clean(openssh: SshPlace, rig: Rig) -> None:

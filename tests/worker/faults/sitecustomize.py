@@ -25,6 +25,13 @@ def echo(desk, arrays, value=None):
     return Answer(value, arrays)
 
 
+def temporary(desk, arrays):
+    """A folder that a vendor's library would have removed, had it not been killed."""
+    import tempfile
+
+    return tempfile.mkdtemp()
+
+
 def pid(desk, arrays):
     return os.getpid()
 
