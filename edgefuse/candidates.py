@@ -257,6 +257,8 @@ def refuse_elsewhere(device: Device, here: Reach, place: Place) -> DeviceMismatc
         otherwise = "Run it on the device, or leave --require-device out to get a portable bundle."
     else:
         where, what = "--device", f"{device.name} is not there: {here.why}"
+        if not is_machine_of(device, place.environment):
+            what += f" but {place.environment['cpu']}, {place.environment['arch']}"
         otherwise = "Leave --target out to compile for the machine that --device names."
     cure = f"\n{here.cure}" if here.cure and is_machine_of(device, place.environment) else ""
     return DeviceMismatchError(what, where=where, hint=f"{otherwise}{cure}")

@@ -37,6 +37,8 @@ def judge_recorded(report: Mapping[str, Any], lines: Sequence[Line]) -> dict[str
     limit = 1 + report["max_slowdown"]
     if len(kept) < MIN_RECORDED:
         why = f"{len(kept)} of the {MIN_RECORDED} quiet recorded runs that a baseline needs"
+        if left_out := len(lines) - len(kept):
+            why += f" ({left_out} more were too noisy, or had failed)"
         judged = Judged(Verdict.INCONCLUSIVE, (math.nan, math.nan), limit, None, why)
         unknown = {"p90_ratio": None, "ci95": None, "widened_ci95": None, "spread": None, "recorded": None}
         found = {"kind": "recorded", **judged.to_json(), **unknown}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgefuse.report.units import p90_interval, score_text, score_unit, significant
+from edgefuse.report.units import about, p90_interval, score_text, score_unit, significant
 
 
 def accuracy_sentence(entry: dict[str, Any]) -> str:
     """Of a report's ``accuracy`` entry: the figure with its interval, the limit, how many samples."""
-    more = f"; needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
+    more = f"; needs about {about(entry['more_samples'])} more samples" if entry["more_samples"] else ""
     of = f"over {entry['samples']} samples{more}"
     low, high = entry["ci95"]
     if entry["metric"] == "sqnr":

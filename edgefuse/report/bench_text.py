@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgefuse.report.device import device_rows
-from edgefuse.report.units import drop_text, score_text, significant
+from edgefuse.report.units import about, drop_text, score_text, significant
 
 Rows = list[tuple[str, str]]
 Report = Mapping[str, Any]
@@ -107,9 +107,9 @@ def _looks(report: Report) -> list[str]:
 def _needed(report: Report) -> list[str]:
     found = report["comparison"]
     if found["more_runs"] is not None:
-        return [f"about {found['more_runs']} more runs of each, or a quieter machine"]
+        return [f"about {about(found['more_runs'])} more runs of each, or a quieter machine"]
     if found["p90_ratio"] is None:
-        return ["record more runs: each bench with --history adds one"]
+        return ["record more runs on a quiet machine: each bench with --history adds one"]
     if report["canary"]["doubt"]:
         return ["a quieter machine: more runs would not help"]
     return ["bench A B, with the earlier bundle as A: in turns on one machine"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgefuse.report.units import decibels_text, listed, percent, score_text, score_unit, significant
+from edgefuse.report.units import about, decibels_text, listed, percent, score_text, score_unit, significant
 
 SEVERITIES = (1, 2, 3)
 WORST = 5
@@ -233,7 +233,7 @@ def amount_text(value: float, found: Found) -> str:
 def mean_text(mean: Found, found: Found) -> str:
     scale, _ = score_unit(found["metric"])
     low, high = (significant(end * scale, 2) for end in mean["ci95"])
-    more = f", needs about {mean['more_samples']} more samples" if mean["more_samples"] else ""
+    more = f", needs about {about(mean['more_samples'])} more samples" if mean["more_samples"] else ""
     values = [_value(mean[name], found) for name in ("float_value", "compiled_value")]
     zero = f", {mean['uncredited']} in which it is clearly better counted as 0" if mean["uncredited"] else ""
     return (

@@ -17,7 +17,7 @@ from edgefuse.report.calibration_text import warning_rows
 from edgefuse.report.device import device_rows
 from edgefuse.report.graphs import lint_findings, parser_answers
 from edgefuse.report.sensors import absences_text
-from edgefuse.report.units import decibels_text, drop_text, listed, significant, threads_text
+from edgefuse.report.units import about, decibels_text, drop_text, listed, significant, threads_text
 from edgefuse.report.why import waiting
 
 STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "pending": "bold cyan"}
@@ -184,7 +184,7 @@ def commands(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _accuracy_text(entry: dict[str, Any]) -> str:
     emulated = " (emulated)" if entry.get("emulated") else ""
-    more = f", needs about {entry['more_samples']} more samples" if entry["more_samples"] else ""
+    more = f", needs about {about(entry['more_samples'])} more samples" if entry["more_samples"] else ""
     if entry["metric"] == "sqnr":
         sure = "; 95 %: {:.1f} … {:.1f} dB".format(*entry["ci95"]) if entry["ci95"] else ""
         return (

@@ -17,6 +17,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
+def about(count: float) -> str:
+    """An estimated number with two digits: 150,000; it is no better known."""
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
 def score_unit(metric: str) -> tuple[float, str]:
     """What a score of *metric* is multiplied by for a person, and the unit of a difference (top-k: points)."""
     return (100.0, " pt") if metric.startswith("top") else (1.0, "")

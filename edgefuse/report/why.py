@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgefuse.report.graphs import tensorrt_graphs
-from edgefuse.report.units import decibels_text, drop_text, listed, p90_interval, significant
+from edgefuse.report.units import about, decibels_text, drop_text, listed, p90_interval, significant
 
 
 def why(report: dict[str, Any]) -> str:
@@ -67,7 +67,7 @@ def _accuracy_reason(entry: dict[str, Any]) -> str:
         return f"{accuracy} holds: {metric} drops by at most {high} (95 % sure), and {limit} is allowed"
     if verdict == "fail":
         return f"{accuracy} fails: {metric} drops by at least {low} (95 % sure), and {limit} is allowed"
-    more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
+    more = f"; about {about(entry['more_samples'])} more would settle it" if entry["more_samples"] else ""
     return (
         f"{accuracy} is open: {entry['samples']} samples cannot tell whether {metric} drops by more than the "
         f"{limit} that is allowed{more}"
@@ -77,7 +77,7 @@ def _accuracy_reason(entry: dict[str, Any]) -> str:
 def _floor_reason(entry: dict[str, Any]) -> str:
     found, floor = decibels_text(entry["candidate"]), f"the floor of {entry['limit']:g} dB"
     if entry["verdict"] == "inconclusive":
-        more = f"; about {entry['more_samples']:,} more would settle it" if entry["more_samples"] else ""
+        more = f"; about {about(entry['more_samples'])} more would settle it" if entry["more_samples"] else ""
         between = " … ".join(decibels_text(value) for value in entry["ci95"] or ())
         sure = f" (95 %: {between})" if between else ""
         samples = f"{entry['samples']} samples cannot tell whether it holds {floor}"
