@@ -32,7 +32,8 @@ def write_summary(terminal: Any, run: Run) -> None:
     terminal.write_sep("=", "EdgeFuse")
     for record in run.devices[:1]:
         machine = record["environment"]
-        terminal.write_line(f"on {record['address']}: {machine['cpu']}, {machine['cores']} cores, {_packages(machine)}")
+        said = [str(machine["cpu"]), f"{machine['cores']} cores", *_packages(machine)]
+        terminal.write_line(f"on {record['address']}: {', '.join(said)}")
     remarks = [remark for record in run.devices for remark in record["device_state"].get("remarks", ())]
     for remark in list(dict.fromkeys(remarks))[:REMARKS]:
         terminal.write_line(f"note: {remark}")
@@ -47,9 +48,9 @@ def write_summary(terminal: Any, run: Run) -> None:
             terminal.write_line(f"{'':<{test + 2}}{item['hint']}")
 
 
-def _packages(machine: dict[str, Any]) -> str:
+def _packages(machine: dict[str, Any]) -> list[str]:
     names = ("openvino", "onnxruntime", "tensorrt")
-    return ", ".join(f"{name} {machine['packages'][name]}" for name in names if name in machine["packages"])
+    return [f"{name} {machine['packages'][name]}" for name in names if name in machine["packages"]]
 
 
 def write_report(path: Path, run: Run) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgefuse.bundle import open_bundle, sha256
 from edgefuse.bundle_writer import new_bundle
-from edgefuse.errors import EdgeFuseError, InputError, ToolchainError
+from edgefuse.errors import EdgeFuseError, InputError, MissingToolError, ToolchainError
 from edgefuse.manifest import MANIFEST
 from edgefuse.progress import Step, Steps
 from edgefuse.remote.address import Address
@@ -67,6 +67,9 @@ class RemoteDevice:
         except EdgeFuseError as error:
             for key, path in self._bundles.items():
                 _name_users_bundle(error, key, path, self.address.text)
+            if isinstance(error, MissingToolError) and not error.where:  # it is here, perhaps
+                error.where = self.address.text
+                error.hint = f"{error.hint}\nThere, not here: edgefuse doctor --device {shlex.quote(self.address.text)}"
             raise
 
     def put_bundle(self, path: Path, shown: Path | None = None) -> str:

@@ -17,6 +17,7 @@ from edgefuse.errors import (
     CrashError,
     DeviceMismatchError,
     MissingRuntimeError,
+    MissingToolError,
     UnreachableError,
     UsageError,
     VersionMismatchError,
@@ -49,6 +50,13 @@ def test_values_and_arrays_go_there_and_back(rig: Rig) -> None:
     for name, array in arrays.items():
         np.testing.assert_array_equal(answer.arrays[name], array)
     rig.assert_clean()
+
+
+def test_a_library_that_is_missing_there_is_not_looked_for_here(rig: Rig) -> None:
+    with rig.connect() as device, pytest.raises(MissingToolError) as caught:
+        fault(device, "refuse", error="MissingToolError", where="")
+    assert caught.value.where == rig.address
+    assert caught.value.hint.startswith("another one\nThere, not here: edgefuse doctor --device ")
 
 
 def test_steps_of_the_job_become_the_user_s(rig: Rig) -> None:

@@ -95,7 +95,7 @@ def test_latency_without_float_or_limit_claims_neither(failed: dict[str, Any]) -
 
 
 def test_open_accuracy_says_how_many_samples_are_missing(undecided: dict[str, Any]) -> None:
-    assert "inconclusive, needs about 4383 more samples" in row(undecided, "accuracy")
+    assert "inconclusive, needs about 4,400 more samples" in row(undecided, "accuracy")
 
 
 def test_open_latency_says_how_noisy_the_machine_is(report: dict[str, Any]) -> None:

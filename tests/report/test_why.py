@@ -27,7 +27,7 @@ def test_why_of_a_failure_names_the_arrow(failed: dict[str, Any]) -> None:
 def test_why_of_an_open_verdict_says_what_would_settle_it(undecided: dict[str, Any]) -> None:
     assert why(undecided) == (
         "Accuracy is open: 941 samples cannot tell whether top1 drops by more than the 0.0977 pt "
-        "that is allowed; about 4,383 more would settle it."
+        "that is allowed; about 4,400 more would settle it."
     )
 
 

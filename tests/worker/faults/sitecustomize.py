@@ -90,10 +90,10 @@ def allocate(desk, arrays, megabytes):
     return int(np.ones(megabytes << 20, np.uint8).sum())
 
 
-def refuse(desk, arrays, error="DeviceMismatchError"):
+def refuse(desk, arrays, error="DeviceMismatchError", where="node 3"):
     import edgefuse.errors
 
-    raise getattr(edgefuse.errors, error)("refused", where="node 3", hint="another one")
+    raise getattr(edgefuse.errors, error)("refused", where=where, hint="another one")
 
 
 def defect(desk, arrays):
