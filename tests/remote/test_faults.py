@@ -148,7 +148,7 @@ def test_no_memory_is_an_error_of_its_own_and_the_connection_stays(rig: Rig) -> 
 
 @pytest.mark.parametrize("said", ["terminate called\n  what():  std::bad_alloc\n", "MemoryError\n"])
 def test_last_words_of_no_memory_are_understood(rig: Rig, said: str) -> None:
-    with rig.connect() as device, pytest.raises(OutOfMemoryError, match="The test's job .* for want of memory"):
+    with rig.connect() as device, pytest.raises(OutOfMemoryError, match=r"The test's job .* for want of memory"):
         fault(device, "leave", code=134, said=said)
 
 
