@@ -159,4 +159,4 @@ def _say(what: str, where: str, hint: str) -> None:
     with contextlib.suppress(OSError):  # nobody may be listening; the exit code still tells
         click.echo(f"{click.style('error:', fg='red', bold=True)} {place}{what}", err=True)
         for line in hint.splitlines():
-            click.echo(f"  {line}", err=True)
+            click.echo(f"  {line}".rstrip(), err=True)

@@ -147,7 +147,7 @@ def test_ctrl_c_ends_it_with_130_and_leaves_nothing(tiny_bundle, tmp_path):
 def test_a_recording_of_topics_needs_tables_which_the_error_shows_and_a_recipe_gives(cli, tiny_bundle, tmp_path):
     path = write_mcap_ros2(tmp_path / "r.mcap", drive(side=8))
     found = cli("replay", tiny_bundle, path)
-    assert found.code == 4 and '[recording.image]\ntopic = "/camera"\n' in found.err and "/wheel" in found.err
+    assert found.code == 4 and '[recording.image]\n  topic = "/camera"\n' in found.err and "/wheel" in found.err
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         'name = "tiny"\n[recording.image]\ntopic = "/camera"\n'

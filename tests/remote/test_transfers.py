@@ -80,11 +80,6 @@ def test_large_files_need_little_memory_at_both_ends(rig: Rig, tmp_path: Path) -
     _moves_in_little_memory(rig, tmp_path, 200)
 
 
-@pytest.mark.slow
-def test_a_gigabyte_needs_little_memory_at_both_ends(rig: Rig, tmp_path: Path) -> None:
-    _moves_in_little_memory(rig, tmp_path, 1024)
-
-
 def _moves_in_little_memory(rig: Rig, tmp_path: Path, megabytes: int) -> None:
     """The client is a process of its own, whose peak is its own too."""
     path = tmp_path / "large"
