@@ -22,6 +22,7 @@ from typing import Any
 from edgefuse.bundle import FORMAT, NO_CHECKSUM, manifest_checksum, sha256
 from edgefuse.errors import UsageError
 from edgefuse.manifest import MANIFEST
+from edgefuse.whole_file import whole_file
 
 ZIP = ".zip"
 
@@ -146,14 +147,16 @@ def _remove(path: Path) -> None:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest last: it names size and SHA-256 of every other file in *folder*."""
+    """Write the manifest last: it names size and SHA-256 of every other file in *folder*. What an earlier *manifest*
+    says of format, files and checksum is written anew."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     listed = {
         path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in files
     }
     path = folder / MANIFEST
-    write_json(path, {"format": FORMAT, **manifest, "files": listed, "checksum": NO_CHECKSUM})
+    kept = {key: value for key, value in manifest.items() if key not in ("format", "files", "checksum")}
+    write_json(path, {"format": FORMAT, **kept, "files": listed, "checksum": NO_CHECKSUM})
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(NO_CHECKSUM, manifest_checksum(text)), encoding="utf-8")
 
@@ -164,11 +167,6 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def pack(folder: Path, out: Path) -> None:
     """The single-file form: a zip whose members are the bundle's files."""
-    part = out.with_name(f".{out.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(item for item in folder.rglob("*") if item.is_file()):
-                archive.write(path, path.relative_to(folder).as_posix())
-        part.rename(out)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(item for item in folder.rglob("*") if item.is_file()):
+            archive.write(path, path.relative_to(folder).as_posix())

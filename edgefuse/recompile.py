@@ -195,7 +195,7 @@ def _compile_into(
         "exported_on": made_at.get("exported_on", made_at["environment"]),
     }
     manifest = {
-        **{key: value for key, value in bundle.manifest.items() if key not in ("format", "files", "checksum")},
+        **bundle.manifest,
         "target": device.target_json(),
         "plan": report["plan"],
         "graphs": files,

@@ -15,6 +15,7 @@ from edgefuse.errors import FeedError
 from edgefuse.progress import Steps
 from edgefuse.runtime import load
 from edgefuse.spec import Array
+from edgefuse.whole_file import whole_file
 
 
 @click.command("run")
@@ -74,10 +75,5 @@ def _read_feed(path: Path) -> dict[str, Array]:
 
 
 def _write(path: Path, outputs: dict[str, Array]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as stream:
-            np.savez(stream, **outputs)  # type: ignore[arg-type]
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as stream:
+        np.savez(stream, **outputs)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from edgefuse.progress import Step, Steps
 from edgefuse.remote.address import Address
 from edgefuse.remote.link import Link
 from edgefuse.spec import Array
+from edgefuse.whole_file import whole_file
 from edgefuse.worker.wire import CHUNK, Answer
 
 TIMEOUT_S = 1800.0
@@ -134,14 +135,10 @@ class RemoteDevice:
             if not target.resolve().is_relative_to(to.resolve()):
                 raise ToolchainError(f"the device names the file {name!r}, which lies outside", where=self.address.text)
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(f".{target.name}.part")
-            try:
+            with whole_file(target) as part:
                 self._receive(key, name, part, (known or {}).get(str(item["sha256"])))
                 if sha256(part) != item["sha256"]:
                     raise ToolchainError("what arrived is not what was sent (SHA-256 differs)", where=str(target))
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
 
     def _receive(self, key: str, name: str, target: Path, at_hand: Path | None) -> None:
         if at_hand is not None:

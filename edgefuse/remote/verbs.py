@@ -26,9 +26,6 @@ LONG_S = 7200.0
 BUILDS_S = 8 * 3600.0
 """Several engines, each of which may take half an hour on an Orin Nano."""
 
-WRITTEN = ("format", "files", "checksum")
-"""What is written into a manifest anew each time."""
-
 
 def check_bundle(
     device: RemoteDevice,
@@ -73,8 +70,7 @@ def compile_bundle(device: RemoteDevice, path: Path, asked: Rerun, steps: Steps)
         device.fetch(made["key"], folder, known)
         if asked.render is not None:
             asked.render(folder / REPORT_HTML, made["report"])
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            write_manifest(folder, {key: value for key, value in manifest.items() if key not in WRITTEN})
+            write_manifest(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
     report: dict[str, Any] = made["report"]
     return report
 

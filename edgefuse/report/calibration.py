@@ -20,6 +20,7 @@ from edgefuse.report.calibration_text import (
 from edgefuse.report.html import Figure, page_environment
 from edgefuse.report.pictures.calibration import classes_picture, highest_bar, histogram_picture, settling_picture
 from edgefuse.report.units import percent, significant
+from edgefuse.whole_file import whole_file
 
 TEMPLATE = "calibration.html.j2"
 TITLES = {"calibrate": "samples that calibrate", "golden": "held-out samples", "recording": "samples shown"}
@@ -27,12 +28,8 @@ TITLES = {"calibrate": "samples that calibrate", "golden": "held-out samples", "
 
 def write_html(path: Path, found: Mapping[str, Any]) -> None:
     """Write what ``edgefuse calibration show`` found as a self-contained page to *path*, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(render(found), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render(found: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ from edgefuse.report.device import device_facts
 from edgefuse.report.html import Figure, page_environment
 from edgefuse.report.pictures.history import MOST_RUNS, arms_picture, history_picture, ratio_picture
 from edgefuse.report.units import significant
+from edgefuse.whole_file import whole_file
 
 TEMPLATE = "history.html.j2"
 
@@ -35,12 +36,8 @@ Found = Mapping[str, Any]
 def write_html(path: Path, page: Found) -> None:
     """Write *page* to *path*, whole or not at all: ``bench`` (a bench's report, or None), and of the history ``path``,
     ``lines`` and ``damage``."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(render(page), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render(page: Found) -> str:

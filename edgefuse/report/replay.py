@@ -25,18 +25,15 @@ from edgefuse.report.replay_text import (
     uses_text,
 )
 from edgefuse.report.units import percent, score_text, score_unit, significant
+from edgefuse.whole_file import whole_file
 
 TEMPLATE = "replay.html.j2"
 
 
 def write_html(path: Path, report: Mapping[str, Any]) -> None:
     """Write the result of a replay as a self-contained page to *path*, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(render(report), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render(report: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from edgefuse.report.robustness_text import (
     worst_cases,
 )
 from edgefuse.report.units import decibels_text, drop_text, percent, score_text, score_unit, significant
+from edgefuse.whole_file import whole_file
 
 TEMPLATE = "robustness.html.j2"
 WORST = 8
@@ -37,12 +38,8 @@ Found = Mapping[str, Any]
 
 def write_html(path: Path, report: Found) -> None:
     """Write the page on *report*'s ``robustness`` to *path*, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as part:
         part.write_text(render(report), encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render(report: Found) -> str:

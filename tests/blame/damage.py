@@ -42,9 +42,7 @@ def damage(
                 compile_again(opened, damaged, shipped)
             if "graph" in what:
                 shutil.copyfile(damaged, path)
-        write_manifest(
-            opened.path, {k: v for k, v in opened.manifest.items() if k not in ("format", "files", "checksum")}
-        )
+        write_manifest(opened.path, opened.manifest)
     return bundle
 
 

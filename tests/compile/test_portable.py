@@ -201,7 +201,7 @@ def rewrite_manifest(path, change):
 
     manifest = json.loads((path / "manifest.json").read_text())
     change(manifest)
-    write_manifest(path, {key: value for key, value in manifest.items() if key not in ("format", "files", "checksum")})
+    write_manifest(path, manifest)
 
 
 CHANGES = {

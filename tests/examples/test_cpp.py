@@ -196,7 +196,7 @@ def add_parts(path: Path, work: Path) -> None:
     assert len(parts) == 3
     manifest["partition"] = found.partition.to_json()
     manifest["artifact"]["parts"] = parts
-    write_manifest(path, {key: manifest[key] for key in manifest if key not in ("format", "files", "checksum")})
+    write_manifest(path, manifest)
 
 
 def write_feed(folder: Path, arrays: dict[str, NDArray[Any]]) -> Path:

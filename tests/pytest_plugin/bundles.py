@@ -11,14 +11,12 @@ from onnx import numpy_helper
 from edgefuse.bundle_writer import write_manifest
 from tests.blame.damage import damage, double_scales
 
-OWN_KEYS = ("format", "files", "checksum")
-
 
 def sign(bundle: Path, **changes: object) -> Path:
     """Write the manifest again, for what the files are now, with *changes* to its ``limits``."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     manifest["limits"] = {**manifest["limits"], **changes}
-    write_manifest(bundle, {key: value for key, value in manifest.items() if key not in OWN_KEYS})
+    write_manifest(bundle, manifest)
     return bundle
 
 

@@ -12,7 +12,6 @@ from edgefuse.compile import Request, compile_model
 from edgefuse.device import load_device
 from edgefuse.progress import Steps
 from edgefuse.recipe import read_recipe
-from tests.pytest_plugin.bundles import OWN_KEYS
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def rewrite(bundle, change):
     """The manifest after *change*, and signed."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     change(manifest)
-    write_manifest(bundle, {key: value for key, value in manifest.items() if key not in OWN_KEYS})
+    write_manifest(bundle, manifest)
 
 
 ADDRESSES = {
