@@ -8,7 +8,7 @@ Arrays, each with one row per sample: ``inputs.NAME``, ``reference.OUTPUT``, and
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,29 @@ def read_golden(path: Path) -> Iterator[GoldenSample]:
 def first_feeds(path: Path) -> list[Feed]:
     """The feeds that latency is measured with."""
     return [sample.feed for sample in itertools.islice(read_golden(path), LATENCY_FEEDS)]
+
+
+class GoldenRanges:
+    """The samples of *path* for whoever asks for them range by range: the file is packed, so that a range which begins
+    where the last one ended is read on from there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._next = path, -1
+        self._rows: Iterator[GoldenSample] = iter(())
+
+    def take(self, start: int, count: int) -> Iterator[GoldenSample]:
+        """Samples *start* to *start + count*, or as many as there are."""
+        if start != self._next:
+            self._rows = itertools.islice(read_golden(self.path), start, None)
+        self._next = start
+        for sample in itertools.islice(self._rows, count):
+            self._next += 1
+            yield sample
+
+
+def stacked(rows: Sequence[Mapping[str, Array]], prefix: str = "") -> dict[str, Array]:
+    """The tensors of several samples, each as one array ``(len(rows), *shape)`` whose name begins with *prefix*."""
+    return {f"{prefix}{name}": np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
 
 def answering(runner: Runner, samples: Path) -> Runner:

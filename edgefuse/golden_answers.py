@@ -6,15 +6,11 @@ side holds more than one of them.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from edgefuse.blob_cache import blob_folder
 from edgefuse.bundle import open_bundle
-from edgefuse.golden import GoldenSample, read_golden
+from edgefuse.golden import GoldenRanges, stacked
 from edgefuse.manifest import GOLDEN
 from edgefuse.runtime import open_runner
 from edgefuse.spec import Array, Feed, check_feed
@@ -27,22 +23,11 @@ class Answering:
     def __init__(self, path: Path) -> None:
         with open_bundle(path) as bundle:
             self.bundle, self.runner = bundle, open_runner(bundle, blob_folder())
-        self._rows: Iterator[GoldenSample] = iter(())
-        self._next = -1
-
-    def samples(self, start: int, count: int) -> Iterator[GoldenSample]:
-        """Golden samples *start* to *start + count*; a file is read from its beginning only for an earlier range."""
-        if start != self._next:
-            self._rows = itertools.islice(read_golden(self.bundle.path / GOLDEN), start, None)
-        self._next = start
-        for sample in itertools.islice(self._rows, count):
-            self._next += 1
-            yield sample
+        self.golden = GoldenRanges(bundle.path / GOLDEN)
 
     def to_golden(self, start: int, count: int) -> dict[str, Array]:
         """The outputs for golden samples *start* to *start + count*, each as one array ``(count, *shape)``."""
-        answers = [self.runner(sample.feed) for sample in self.samples(start, count)]
-        return {name: np.stack([answer[name] for answer in answers]) for name in (answers[0] if answers else ())}
+        return stacked([self.runner(sample.feed) for sample in self.golden.take(start, count)])
 
     def to_feed(self, feed: Feed) -> dict[str, Array]:
         """The outputs for one feed. Raises ``FeedError``."""

@@ -19,7 +19,7 @@ import numpy as np
 from edgefuse.assembled import Assembled, part_spec
 from edgefuse.backends import load_backend
 from edgefuse.bundle import Bundle, open_bundle
-from edgefuse.golden import GoldenSample, read_golden
+from edgefuse.golden import GoldenSample, read_golden, stacked
 from edgefuse.manifest import GOLDEN
 from edgefuse.parts import Part, Partition
 from edgefuse.runtime import open_parts, open_runner
@@ -58,9 +58,9 @@ class PartAnswers:
 
     def to_arrays(self, partition: Partition) -> dict[str, Array]:
         """Each tensor as one array ``(samples, *shape)``."""
-        found = {**_stacked("whole.", self.whole), **_stacked("sequence.", self.sequence)}
+        found = {**stacked(self.whole, "whole."), **stacked(self.sequence, "sequence.")}
         for place, part in enumerate(partition.parts):
-            found |= _stacked(f"alone.{place}.", self.alone.get(part.name, []))
+            found |= stacked(self.alone.get(part.name, []), f"alone.{place}.")
         return found
 
     @classmethod
@@ -73,10 +73,6 @@ class PartAnswers:
         )
 
 
-def _stacked(prefix: str, rows: Sequence[Row]) -> dict[str, Array]:
-    return {f"{prefix}{name}": np.stack([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
 def rows_of(arrays: Mapping[str, Array], prefix: str = "") -> list[Row]:
     """The samples of those *arrays* whose name starts with *prefix*, which is taken off."""
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -86,7 +82,7 @@ def rows_of(arrays: Mapping[str, Array], prefix: str = "") -> list[Row]:
 
 def given_arrays(given: Sequence[Row]) -> dict[str, Array]:
     """Boundary tensors, as they are sent to the device."""
-    return _stacked("given.", given)
+    return stacked(given, "given.")
 
 
 def given_rows(question: Question, arrays: Mapping[str, Array]) -> list[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from edgefuse.check import REFERENCE, Judge, compare_stages, judge_accuracy, lat
 from edgefuse.device_state import measure_energy, watched
 from edgefuse.errors import RecipeError
 from edgefuse.gates import COMPILED
-from edgefuse.golden import check_golden, read_golden
+from edgefuse.golden import check_golden, first_feeds, read_golden
 from edgefuse.latency import Latency, measure
 from edgefuse.machine import environment
 from edgefuse.manifest import GOLDEN
@@ -28,7 +27,6 @@ from edgefuse.robustness.cases import Options
 from edgefuse.runtime import open_float, open_runner
 from edgefuse.verdict import Verdict, combine
 
-FEEDS = 16
 NO_FLOAT = "the bundle holds no float graph"
 NO_ENGINE = "an engine of the float graph takes minutes to build; edgefuse compile BUNDLE measures it"
 
@@ -60,7 +58,7 @@ def check_bundle(
     with steps.step("Checking accuracy"):
         comparison = compare_stages(read_golden(golden), {COMPILED: arms[COMPILED]}, judge, [pair])[pair]
     with steps.step("Measuring latency"), watched() as device_state:
-        feeds = [sample.feed for sample in itertools.islice(read_golden(golden), FEEDS)]
+        feeds = first_feeds(golden)
         quick = load_backend(bundle.manifest["artifact"]["backend"]).QUICK
         if quick and FLOAT in bundle.graphs:
             arms = {FLOAT: open_float(bundle), **arms}
@@ -91,7 +89,7 @@ def measure_latency(bundle: Bundle) -> dict[str, Latency]:
     own noise goes. Raises as :func:`edgefuse.runtime.open_runner`."""
     with ExitStack() as stack:
         arms = {name: stack.enter_context(closing(open_runner(bundle))) for name in (COMPILED, "again")}
-        return measure(arms, [sample.feed for sample in itertools.islice(read_golden(bundle.path / GOLDEN), FEEDS)])
+        return measure(arms, first_feeds(bundle.path / GOLDEN))
 
 
 def _robustness(bundle: Bundle, judge: Judge, compiled: Runner, steps: Steps, options: Options) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -19,12 +18,11 @@ from edgefuse.bundle import Bundle, open_bundle
 from edgefuse.device_state import watched
 from edgefuse.device_state.power_mode import setting
 from edgefuse.errors import BundleError
-from edgefuse.golden import read_golden
+from edgefuse.golden import first_feeds
 from edgefuse.latency import MIN_RUNS, TURN, Latency, measure
 from edgefuse.machine import device_class, environment
 from edgefuse.manifest import GOLDEN
 from edgefuse.progress import Steps
-from edgefuse.recheck import FEEDS
 from edgefuse.runtime import open_runner
 from edgefuse.verdict import Verdict, combine
 
@@ -91,7 +89,7 @@ def _opened(bundles: Mapping[str, Bundle]) -> Iterator[dict[str, Runner]]:
 
 def _measure(arms: Mapping[str, Runner], bundle: Bundle, options: Options) -> tuple[dict[str, Latency], dict[str, Any]]:
     """Latency of each arm on the first golden samples, and the report's ``device_state``."""
-    feeds = [sample.feed for sample in itertools.islice(read_golden(bundle.path / GOLDEN), FEEDS)]
+    feeds = first_feeds(bundle.path / GOLDEN)
     with setting(options.power_mode) if options.power_mode else nullcontext(), watched() as state:
         if options.runs is None:
             found = measure(arms, feeds, options.budget_s, MAX_RUNS)

@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,9 +19,6 @@ from edgefuse.spec import Array
 from edgefuse.worker.wire import Answer
 
 Result = TypeVar("Result")
-
-IDLE_S = 600.0
-"""A worker gives up after a quarter of an hour without a request; a suite may be busy elsewhere for longer."""
 
 
 class Connection:
@@ -40,7 +36,6 @@ class Connection:
         self._device: RemoteDevice | None = None
         self._sent: dict[Path, str] = {}
         self._lost: EdgeFuseError | None = None
-        self._last = 0.0
 
     @property
     def about(self) -> dict[str, Any]:
@@ -50,11 +45,8 @@ class Connection:
     def remote(self) -> RemoteDevice:
         """The connected device itself. Raises ``DeviceError``; the same at once where connecting has failed before: a
         second try would take its time, or wait for its turn once more, and fail alike."""
-        if self._device is not None and time.monotonic() - self._last > IDLE_S:
-            self.release()
         if self._device is None:
             self._device = self._connect()
-        self._last = time.monotonic()
         return self._device
 
     def _connect(self) -> RemoteDevice:
@@ -110,7 +102,7 @@ class Connection:
         """A connection that broke, or on which an answer is under way that nobody waits for any more (Ctrl-C), is of no
         use; the next request gets another."""
         try:
-            found = request()
+            return request()
         except UnreachableError:
             self._drop()
             raise
@@ -119,8 +111,6 @@ class Connection:
         except BaseException:
             self._drop()
             raise
-        self._last = time.monotonic()
-        return found
 
     def state(self) -> dict[str, Any]:
         """:func:`edgefuse.device_state.read_state` there."""

@@ -7,16 +7,13 @@ there. The other end is :mod:`edgefuse.places.there`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgefuse.backends import Runner, Settings
-from edgefuse.golden import GoldenSample, read_golden
+from edgefuse.golden import GoldenRanges, stacked
 from edgefuse.part_times import PartSet
 from edgefuse.parts import Partition
 from edgefuse.places.here import Here
@@ -85,11 +82,8 @@ def outputs(desk: Desk, arguments: dict[str, Any], arrays: Mapping[str, Array]) 
     runner, count = _runners(desk).get(arguments["number"]), arguments["count"]
     if runner is None:
         return _gone(desk)
-    samples = itertools.islice(_samples_from(desk, arguments), count)
-    found = [runner(sample.feed) for sample in samples]
-    names = found[0] if found else ()
-    stacked = {name: np.stack([row[name] for row in found]) for name in names}
-    return Answer({"gone": False, "count": len(found)}, stacked)
+    found = [runner(sample.feed) for sample in _golden(desk, arguments).take(arguments["start"], count)]
+    return Answer({"gone": False, "count": len(found)}, stacked(found))
 
 
 def measure(desk: Desk, arguments: dict[str, Any], arrays: Mapping[str, Array]) -> Answer:
@@ -138,26 +132,21 @@ def _close(desk: Desk, arguments: dict[str, Any]) -> None:
     for number in arguments["closed"]:
         if (runner := _runners(desk).pop(number, None)) is not None:
             runner.close()
-        _passes(desk).pop(number, None)
+        _ranges(desk).pop(number, None)
 
 
-Pass = tuple[str, int, Iterator[GoldenSample]]
-"""Of a file, the next sample and what reads on from there."""
-
-
-def _passes(desk: Desk) -> dict[int, Pass]:
-    found: dict[int, Pass] = desk.held.setdefault("passes", {})
+def _ranges(desk: Desk) -> dict[int, GoldenRanges]:
+    """Of each runner, the samples that it is going through."""
+    found: dict[int, GoldenRanges] = desk.held.setdefault("ranges", {})
     return found
 
 
-def _samples_from(desk: Desk, arguments: dict[str, Any]) -> Iterator[GoldenSample]:
-    """The file is packed, so that it is read on where the request before ended."""
-    file, start = arguments["samples"], arguments["start"]
-    kept = _passes(desk).pop(arguments["number"], None)
-    if kept is None or kept[:2] != (file, start):
-        kept = file, start, itertools.islice(read_golden(desk.file(file)), start, None)
-    _passes(desk)[arguments["number"]] = file, start + arguments["count"], kept[2]
-    return kept[2]
+def _golden(desk: Desk, arguments: dict[str, Any]) -> GoldenRanges:
+    path, kept = desk.file(arguments["samples"]), _ranges(desk)
+    number = arguments["number"]
+    if number not in kept or kept[number].path != path:
+        kept[number] = GoldenRanges(path)
+    return kept[number]
 
 
 def _graph(desk: Desk, sent: list[str]) -> Path:

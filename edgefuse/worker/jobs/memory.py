@@ -18,6 +18,6 @@ def run(desk: Desk, arguments: dict[str, Any], arrays: Mapping[str, Array]) -> A
     """``calls`` of ``bundle``, at most ``limit_s`` seconds: ``calls`` so far and ``memory`` in bytes, (k,) int64, about
     ``points`` of them; none where the system does not say."""
     answering = open_answering(desk, arguments["bundle"])
-    feeds = [sample.feed for sample in answering.samples(0, FEEDS)]
+    feeds = [sample.feed for sample in answering.golden.take(0, FEEDS)]
     found = watch_memory(answering.runner, feeds, arguments["calls"], arguments["points"], arguments["limit_s"])
     return Answer(None, {} if found is None else {"calls": found[0], "memory": found[1]})
