@@ -147,16 +147,15 @@ def _remove(path: Path) -> None:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest last: it names size and SHA-256 of every other file in *folder*. What an earlier *manifest*
-    says of format, files and checksum is written anew."""
+    """Write the manifest last: it names size and SHA-256 of every other file in *folder*; what an earlier *manifest*
+    says of these is written anew."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     listed = {
         path.relative_to(folder).as_posix(): {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
         for path in files
     }
     path = folder / MANIFEST
-    kept = {key: value for key, value in manifest.items() if key not in ("format", "files", "checksum")}
-    write_json(path, {"format": FORMAT, **kept, "files": listed, "checksum": NO_CHECKSUM})
+    write_json(path, {"format": FORMAT, **manifest, "files": listed, "checksum": NO_CHECKSUM})
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(NO_CHECKSUM, manifest_checksum(text)), encoding="utf-8")
 
